@@ -1,0 +1,1 @@
+"""The ground floor: frozen values and pure functions. Nothing here opens anything."""
