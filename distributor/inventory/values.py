@@ -1,0 +1,216 @@
+"""Single values of the inventory: from text to what the program works with.
+
+Each function raises ValueError with words for the user. The words never repeat the value, since
+somebody may have put a secret in the wrong place.
+"""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from distributor.model.hazards import HAZARDS
+from distributor.model.hosts import KNOWN_CAS
+from distributor.model.text import printable
+
+_DURATION: Final = re.compile(r"(?P<count>[1-9][0-9]{0,4})(?P<unit>[smhd])", re.ASCII)
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_PIN: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_LOOSE_PIN: Final = re.compile(r"(?:sha-?256[:=/ ]?)?((?:[0-9a-f]{2}:?){32})", re.IGNORECASE)
+_HOST_KEY: Final = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+_MAILBOX: Final = re.compile(r"[^@\s]+@[^@\s]+")
+_KEY_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_MODE: Final = re.compile(r"0?[0-7]{3}")
+_KNOWN_WEAK: Final = frozenset({"hmac-md5", "hmac-md5.sig-alg.reg.int", "hmac-sha1"})
+_TSIG_ALGORITHMS: Final = ("hmac-sha256", "hmac-sha384", "hmac-sha512")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean "x"?` when one of `known` looks like `word`, else an empty text."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f'; did you mean "{printable(close[0])}"?' if close else ""
+
+
+def one_of(words: Iterable[str]) -> str:
+    """Return words as TOML strings, parted by commas."""
+    return ", ".join(f'"{printable(word)}"' for word in words)
+
+
+def line(text: str) -> str:
+    """Return a text that has something in it and stands on one line."""
+    if not text.strip():
+        raise ValueError("must not be empty")
+    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text):
+        raise ValueError("must be one line without control characters")
+    return text
+
+
+def description(text: str) -> str:
+    """Return the description of an entry; DSM spoils a backslash (dsm-web-api facts 3.2)."""
+    if "\\" in text:
+        raise ValueError("must not contain a backslash, which DSM does not keep")
+    return line(text)
+
+
+def duration(text: str) -> timedelta:
+    """Return a span of time written as a whole number and `s`, `m`, `h` or `d`."""
+    found = _DURATION.fullmatch(text)
+    if not found:
+        raise ValueError(
+            "must be a whole number from 1 to 99999 and a unit (s, m, h or d), "
+            'as in "90s", "5m", "36h" or "20d"'
+        )
+    return timedelta(seconds=int(found["count"]) * _SECONDS[found["unit"]])
+
+
+def renew_before(text: str) -> timedelta | Literal["ari"]:
+    """Return the span before expiry at which to renew, or `ari` to let the CA say."""
+    if text == "ari":
+        return "ari"
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise ValueError(f'must be "ari" or a span of time: {error}') from None
+
+
+def pin(text: str) -> str:
+    """Return a SHA-256 fingerprint: `sha256:` and 64 lower-case hex digits."""
+    if _PIN.fullmatch(text):
+        return text
+    loose = _LOOSE_PIN.fullmatch(text)
+    hint = f'; write "sha256:{loose[1].replace(":", "").lower()}"' if loose else ""
+    raise ValueError(f'must be "sha256:" and 64 lower-case hex digits{hint}')
+
+
+def host_key(text: str) -> str:
+    """Return an SSH host key's fingerprint as OpenSSH prints it."""
+    if not _HOST_KEY.fullmatch(text):
+        raise ValueError(
+            'must be "SHA256:" and 43 characters of base64, as `ssh-keygen -l` prints it'
+        )
+    return text
+
+
+def email(text: str) -> str:
+    """Return a mail address, of which only the outline is looked at."""
+    if not _MAILBOX.fullmatch(text):
+        raise ValueError('must be a mail address, as in "admin@example.com"')
+    return line(text)
+
+
+def ca(text: str) -> str:
+    """Return a CA: one of `KNOWN_CAS`, or the https URL of an ACME directory."""
+    if "://" not in text:
+        if text not in KNOWN_CAS:
+            raise ValueError(
+                f"is no known CA{did_you_mean(text, KNOWN_CAS)}; one of {one_of(KNOWN_CAS)}, "
+                "or the https URL of an ACME directory"
+            )
+        return text
+    try:
+        url = urlsplit(line(text))
+        complete = bool(url.hostname) and url.port != 0
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if url.scheme != "https":
+        raise ValueError("must be an https URL: RFC 8555 section 6.1 allows no other")
+    if url.username is not None or url.password is not None:
+        raise ValueError("must not carry user or password: ACME logs in by its account key")
+    if not complete or " " in text:
+        raise ValueError("is not a URL")
+    return text
+
+
+def tsig_algorithm(text: str) -> str:
+    """Return the name of a TSIG algorithm that is safe to use (RFC 8945 section 6)."""
+    if text in _TSIG_ALGORITHMS:
+        return text
+    if text.rstrip(".").lower() in _KNOWN_WEAK:
+        raise ValueError(
+            "is too weak (RFC 8945 section 6 advises against MD5 and SHA-1): "
+            f"make a key for one of {one_of(_TSIG_ALGORITHMS)}"
+        )
+    raise ValueError(
+        f"must be one of {one_of(_TSIG_ALGORITHMS)}{did_you_mean(text, _TSIG_ALGORITHMS)}"
+    )
+
+
+def tsig_key_name(text: str) -> str:
+    """Return the name of a TSIG key, which is a DNS name (RFC 8945 section 4.2)."""
+    if not _KEY_NAME.fullmatch(text):
+        raise ValueError("must be the key's name as the nameserver has it: a DNS name")
+    return text
+
+
+def services(value: object) -> Literal["keep", "all"] | tuple[str, ...]:
+    """Return which services an entry gets: `keep`, `all`, or the names listed."""
+    if value == "keep":
+        return "keep"
+    if value == "all":
+        return "all"
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError('must be "keep", "all", or a list of services such as ["FTPS"]')
+    if not value:
+        raise ValueError('lists no service: write "keep", or name at least one')
+    if "*" in value:
+        raise ValueError('"*" is no service: write services = "all"')
+    folded = [line(item).casefold() for item in value]
+    if len(set(folded)) < len(folded):
+        raise ValueError("names a service twice")
+    return tuple(value)
+
+
+def hazard(text: str) -> str:
+    """Return the name of a hazard."""
+    if text not in HAZARDS:
+        raise ValueError(f"is no hazard{did_you_mean(text, HAZARDS)}; one of {one_of(HAZARDS)}")
+    return text
+
+
+def path(text: str) -> Path:
+    """Return a path of this machine, `~` replaced by the home folder."""
+    try:
+        return Path(line(text)).expanduser()
+    except RuntimeError:
+        raise ValueError("names a home folder that does not exist") from None
+
+
+def remote_path(text: str) -> str:
+    """Return an absolute path of a host."""
+    if not line(text).startswith("/") or text.endswith("/"):
+        raise ValueError("must be the absolute path of a file on the host")
+    return text
+
+
+def mode(text: str) -> str:
+    """Return a file's mode as octal digits."""
+    if not _MODE.fullmatch(text):
+        raise ValueError('must be octal digits, as in "0640"')
+    return text
+
+
+def environment_name(text: str) -> str:
+    """Return the name of an environment variable."""
+    if "=" in line(text):
+        raise ValueError('must be the name of a variable, without "="')
+    return text
+
+
+def argv(arguments: list[str]) -> list[str]:
+    """Return a command as a list of arguments, the program first."""
+    if not arguments or not arguments[0]:
+        raise ValueError('must name a program: ["op", "read", "…"]')
+    if any("\0" in argument for argument in arguments):
+        raise ValueError("must not contain the character NUL")
+    return arguments
+
+
+def at_least_one(number: int) -> int:
+    """Return a count that is not zero."""
+    if number < 1:
+        raise ValueError("must be 1 or more")
+    return number

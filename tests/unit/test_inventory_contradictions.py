@@ -1,0 +1,398 @@
+"""Problems that arise between tables, or from what is not built yet."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from distributor import inventory
+from distributor.model.errors import InventoryError
+
+FILE = Path("/srv/inventory/inventory.toml")
+
+ACME = """\
+[acme]
+ca = "letsencrypt"
+agree_tos = true
+"""
+DNS = """\
+[dns.home]
+provider = "rfc2136"
+server = "192.0.2.53:53"
+key_name = "acme-key"
+key = { env = "TSIG" }
+"""
+CERTIFICATE = """\
+[certificates.home]
+source = "acme"
+names = ["example.com", "*.example.com"]
+dns = "home"
+"""
+HOST = """\
+[hosts.attic]
+kind = "diskstation"
+via = "api"
+address = "192.0.2.11"
+user = "certs"
+password = { env = "ATTIC" }
+certificate = "home"
+"""
+SOUND = ACME + DNS + CERTIFICATE + HOST
+"""Lines: [acme] 1, [dns.home] 4, [certificates.home] 9, [hosts.attic] 13."""
+
+
+def problems(text: str, *, private: bool = False) -> list[str]:
+    try:
+        inventory.parse(text, path=FILE, private=private)
+    except InventoryError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+def built(text: str) -> list[str]:
+    """Every problem but what is not built yet."""
+    return [one for one in problems(text) if not one.endswith("is not built yet")]
+
+
+def _replaced(old: str, new: str) -> str:
+    assert SOUND.count(old) == 1, "a case must change exactly one place"
+    return SOUND.replace(old, new)
+
+
+def test_a_misplaced_default_is_told_where_it_belongs() -> None:
+    text = SOUND + '[defaults]\naddress = "192.0.2.1"\n'
+    assert problems(text) == [
+        "line 21: defaults.address: belongs to one host: write it below [hosts.NAME]"
+    ]
+
+
+def test_a_ca_bundle_of_hosts_may_stand_at_a_certificate_and_that_of_the_ca_in_acme() -> None:
+    text = SOUND.replace("agree_tos = true", 'agree_tos = true\nca_bundle = "ca.pem"')
+    text = text.replace('dns = "home"', 'dns = "home"\nca_bundle = "hosts.pem"')
+    found = inventory.parse(text, path=FILE, private=False).certificates["home"]
+    assert found.ca_bundle == FILE.parent / "hosts.pem"
+    assert getattr(found.source, "ca_bundle", None) == FILE.parent / "ca.pem"
+
+
+def test_without_acme_its_keys_are_missing_at_the_certificate() -> None:
+    assert problems(DNS + CERTIFICATE) == [
+        'line 6: certificates.home.ca: is missing: a CA, as in "letsencrypt-staging"',
+        (
+            "line 6: certificates.home.agree_tos: must be true: read the terms of service "
+            "of the CA, "
+            "and write it if you agree"
+        ),
+    ]
+
+
+def test_what_two_certificates_miss_in_acme_is_told_once() -> None:
+    text = SOUND.replace("agree_tos = true\n", "") + CERTIFICATE.replace("s.home", "s.other")
+    assert len(problems(text)) == 1
+
+
+def test_a_broken_default_is_told_once_and_not_for_every_host() -> None:
+    hosts = "".join(
+        HOST.replace("attic", name).replace('certificate = "home"\n', "") for name in ("a", "b")
+    )
+    text = ACME + DNS + CERTIFICATE + '[defaults]\ncertificate = "house"\n' + hosts
+    assert problems(text) == [
+        'line 14: defaults.certificate: there is no certificate of this name; did you mean "home"?'
+    ]
+
+
+def test_a_default_that_no_host_uses_must_lead_somewhere_all_the_same() -> None:
+    assert problems(SOUND + '[defaults]\ncertificate = "house"\n') == [
+        'line 21: defaults.certificate: there is no certificate of this name; did you mean "home"?'
+    ]
+
+
+def test_one_broken_host_hides_no_other_problem() -> None:
+    text = SOUND + textwrap.dedent(
+        """\
+        [hosts.bad]
+        kind = 5
+        via = "carrier pigeon"
+        port = "x"
+        colour = "red"
+        accept = "all"
+        endpoints = ["?", "far.example.org:443", { adress = "x:1" }]
+        [hosts.worse]
+        kind = "files"
+        via = "api"
+        address = "192.0.2.12:22"
+        user = "certs"
+        certificate = "nowhere"
+        endpoints = ["app.example.com:443"]
+        """
+    )
+    found = problems(text)
+    paths = [one.split(": ")[1] for one in found]
+    assert paths == [
+        "hosts.bad.address",
+        "hosts.bad.user",
+        "hosts.bad.certificate",
+        "hosts.bad.kind",
+        "hosts.bad.via",
+        "hosts.bad.port",
+        "hosts.bad.colour",
+        "hosts.bad.accept",
+        "hosts.bad.endpoints[0]",
+        "hosts.bad.endpoints[2].adress",
+        "hosts.bad.endpoints[2].address",
+        "hosts.worse.fullchain",
+        "hosts.worse.kind",
+        "hosts.worse.via",
+        "hosts.worse.address",
+        "hosts.worse.certificate",
+    ]
+
+
+def test_an_endpoint_after_a_broken_one_is_still_looked_at() -> None:
+    text = SOUND + 'endpoints = ["?", "far.example.org:443"]\n'
+    assert [one.split(": ")[1] for one in problems(text)] == [
+        "hosts.attic.endpoints[0]",
+        "hosts.attic.endpoints[1]",
+    ]
+
+
+def test_two_wrong_items_of_one_list_are_two_problems() -> None:
+    assert [one.split(": ")[1] for one in problems(SOUND + "endpoints = [5, 6]\n")] == [
+        "hosts.attic.endpoints[0]",
+        "hosts.attic.endpoints[1]",
+    ]
+
+
+def test_a_delivery_of_nothing_is_no_second_delivery_to_an_entry() -> None:
+    text = SOUND.replace('certificate = "home"\n', "deliver = [{}, {}]\n")
+    assert [one.split(": ")[1] for one in problems(text)] == [
+        "hosts.attic.deliver[0].certificate",
+        "hosts.attic.deliver[1].certificate",
+    ]
+
+
+def test_an_endpoint_may_not_name_a_certificate_that_its_host_does_not_get() -> None:
+    text = SOUND + 'endpoints = [{ address = "192.0.2.11:1", certificate = "other" }]\n'
+    text += CERTIFICATE.replace("s.home", "s.other")
+    assert problems(text) == [
+        "line 20: hosts.attic.endpoints[0].certificate: is not delivered to this host"
+    ]
+
+
+def test_a_name_that_none_of_several_certificates_covers_is_a_problem() -> None:
+    text = SOUND.replace(
+        'certificate = "home"\n',
+        'deliver = [{ certificate = "home" }, { certificate = "other" }]\n'
+        'endpoints = ["x.example.net:443"]\n',
+    ) + CERTIFICATE.replace("s.home", "s.other")
+    assert problems(text) == [
+        (
+            'line 20: hosts.attic.endpoints[0]: "x.example.net" is not among the names '
+            "of any delivered certificate"
+        )
+    ]
+
+
+def test_names_that_are_wrong_themselves_make_no_second_problem_at_an_endpoint() -> None:
+    text = _replaced('"*.example.com"]', '"*example.com"]') + 'endpoints = ["x.example.org:443"]\n'
+    assert [one.split(": ")[1] for one in problems(text)] == ["certificates.home.names[1]"]
+
+
+DDNS = """\
+[certificates.ddns]
+source = "diskstation"
+from = "attic"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            DDNS + 'id = "a"\ndescription = "b"\n',
+            [("line 24: certificates.ddns.description: contradicts id: keep one of them")],
+        ),
+        (
+            DDNS,
+            [
+                (
+                    "line 20: certificates.ddns.description: is missing: "
+                    "say by description or id which entry"
+                )
+            ],
+        ),
+        (
+            DDNS.replace('from = "attic"', 'id = "a"'),
+            ["line 20: certificates.ddns.from: is missing: the NAME of a [hosts.NAME]"],
+        ),
+        (
+            DDNS.replace('"attic"', '"atti"\nid = "a"'),
+            [
+                (
+                    "line 22: certificates.ddns.from: there is no host of this name; "
+                    'did you mean "attic"?'
+                )
+            ],
+        ),
+        (
+            DDNS + 'id = "a"\nnames = ["example.com"]\n',
+            ['line 24: certificates.ddns.names: belongs to source = "acme", not "diskstation"'],
+        ),
+        (
+            '[certificates.f]\nsource = "files"\n',
+            [
+                (
+                    "line 20: certificates.f.certificate: is missing: "
+                    "certificate and private_key, or archive, or pkcs12"
+                )
+            ],
+        ),
+        (
+            '[certificates.f]\nsource = "files"\ncertificate = "a"\n',
+            ["line 20: certificates.f.private_key: is missing: the key of the certificate"],
+        ),
+        (
+            '[certificates.f]\nsource = "files"\narchive = "a"\npkcs12 = "b"\nchain = "c"\n',
+            [
+                "line 23: certificates.f.pkcs12: contradicts archive: keep one of them",
+                "line 24: certificates.f.chain: contradicts archive, which holds it",
+            ],
+        ),
+        ('[certificates.f]\nsource = "files"\npkcs12 = "b"\n', []),
+    ],
+)
+def test_sources_that_are_not_built_are_checked_all_the_same(
+    text: str, expected: list[str]
+) -> None:
+    assert built(SOUND + text) == expected
+
+
+def test_a_diskstation_source_must_come_from_a_diskstation() -> None:
+    text = SOUND.replace('"diskstation"', '"router"') + DDNS + 'id = "a"\n'
+    assert built(text) == [
+        'line 22: certificates.ddns.from: must name a host of kind = "diskstation"'
+    ]
+
+
+@pytest.mark.parametrize("key", ["id", "description"])
+def test_a_certificate_is_not_delivered_to_the_entry_it_comes_from(key: str) -> None:
+    text = SOUND.replace('certificate = "home"', f'certificate = "ddns"\n{key} = "own"')
+    assert built(text + DDNS + f'{key} = "own"\n') == [
+        (
+            f"line 20: hosts.attic.{key}: is the very entry of this host that the certificate "
+            "comes from"
+        )
+    ]
+    assert built(text + DDNS + f'{key} = "another"\n') == []
+
+
+EAB = "agree_tos = true\neab = { kid = 'k' }\nfallback = ['zerossl', 'letsencrypt', 'zerossl']"
+
+
+def test_half_an_account_binding_and_a_ca_named_twice_are_problems() -> None:
+    assert built(_replaced("agree_tos = true", EAB)) == [
+        "line 4: acme.eab.hmac: is missing: the CA gives kid and hmac together",
+        "line 5: acme.fallback[1]: names a CA that was named already",
+        "line 5: acme.fallback[2]: names a CA that was named already",
+    ]
+
+
+FILES = HOST.replace('"diskstation"', '"files"').replace('"api"', '"ssh"')
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            FILES + "endpoints = []\n",
+            [
+                (
+                    "line 13: hosts.attic.fullchain: is missing: at least one of fullchain, "
+                    "leaf, chain, "
+                    "private_key, combined"
+                )
+            ],
+        ),
+        (
+            FILES + 'combined = "/etc/both.pem"\n',
+            [
+                (
+                    "line 13: hosts.attic.endpoints: is missing: the ports that prove the "
+                    "delivery, "
+                    "or [] if there is none"
+                )
+            ],
+        ),
+        (
+            FILES + 'combined = "both.pem"\nendpoints = []\n',
+            ["line 20: hosts.attic.combined: must be the absolute path of a file on the host"],
+        ),
+        (
+            FILES.replace("ssh", "api") + 'combined = "/a"\nendpoints = []\n',
+            ['line 15: hosts.attic.via: must be "ssh": kind = "files" is reached by no other way'],
+        ),
+        (
+            FILES.replace(
+                'certificate = "home"',
+                'deliver = [{ certificate = "home" }, '
+                '{ certificate = "home", id = "x" }]\ncombined = "/a"\nendpoints = []',
+            ),
+            [
+                (
+                    'line 19: hosts.attic.deliver[1].id: belongs to kind = "diskstation" or '
+                    'kind = "router"'
+                ),
+                "line 19: hosts.attic.deliver[1]: is a second certificate for the same files",
+            ],
+        ),
+        (
+            FILES
+            + 'combined = "/a"\nendpoints = []\nmethod = "files"\nidentity = { file = "k" }\n',
+            ['line 22: hosts.attic.method: belongs to kind = "diskstation" or kind = "router"'],
+        ),
+    ],
+)
+def test_hosts_of_kind_files_are_checked_although_not_built(text: str, expected: list[str]) -> None:
+    assert built(ACME + DNS + CERTIFICATE + text) == expected
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "-x", "dot.", "é", "a" * 65])
+def test_a_name_that_is_no_folder_s_name_is_refused(name: str) -> None:
+    text = SOUND.replace("certificates.home", f'certificates."{name}"').replace(
+        'certificate = "home"', f'certificate = "{name}"'
+    )
+    (found,) = problems(text)
+    assert found.startswith("line 9: certificates.")
+    assert "must be named by up to 64 letters" in found
+
+
+def test_a_list_where_a_table_belongs_is_a_problem_at_its_place() -> None:
+    assert problems("[[acme]]\n" + DNS + CERTIFICATE) == [
+        "line 1: acme: must be a table, not a list",
+    ]
+    assert problems("dns = 5\nhosts = 'x'\n") == [
+        "line 1: dns: must be a table, not a whole number",
+        "line 2: hosts: must be a table, not a string",
+    ]
+
+
+def test_a_table_that_is_no_table_is_one_problem() -> None:
+    assert problems(SOUND + "[hosts]\ncellar = 5\n") == [
+        "line 21: hosts.cellar: must be a table, not a whole number"
+    ]
+
+
+def test_remove_superseded_is_not_built_when_it_is_asked_for() -> None:
+    assert problems(SOUND + "remove_superseded = false\n") == []
+    assert problems(SOUND + "remove_superseded = true\n") == [
+        "line 20: hosts.attic.remove_superseded: remove_superseded = true is not built yet"
+    ]
+
+
+def test_a_wrong_value_is_not_also_called_not_built() -> None:
+    assert problems(SOUND + "otp = 5\n") == [
+        (
+            "line 20: hosts.attic.otp: a secret is never a bare value but a table that says "
+            "where it "
+            'is, such as { env = "NAME" } or { file = "path" }'
+        )
+    ]
