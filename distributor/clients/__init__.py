@@ -1,0 +1,1 @@
+"""The only code that opens a connection or starts a child; each library has its border here."""

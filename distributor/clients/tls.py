@@ -1,0 +1,223 @@
+"""TLS handshakes: what an endpoint serves, and whether a CA vouches for it.
+
+A handshake that only looks must not verify, or it could not show a self-signed or expired leaf, and
+must show the chain as it was sent. The standard library shows the chain only from Python 3.13;
+pyOpenSSL, which acme brings along, shows it always.
+"""
+
+import select
+import socket
+import ssl
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from time import monotonic
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
+
+from distributor.model.bundle import describe, fingerprint
+from distributor.model.endpoints import Served
+from distributor.model.errors import (
+    BundleError,
+    HostError,
+    InventoryError,
+    Problem,
+    ProtocolError,
+    Unreachable,
+    Untrusted,
+)
+from distributor.model.hosts import Endpoint, SocketAddress
+from distributor.model.text import printable
+
+CONNECT_SECONDS = 10.0
+"""How long one handshake may take, name look-up and connection included."""
+
+
+def probe(endpoint: Endpoint, timeout: float = CONNECT_SECONDS) -> Served:
+    """Return what `endpoint` serves, or the HostError that says why nothing was seen."""
+    try:
+        chain = served_chain(endpoint.address, endpoint.server_name, timeout)
+        certificate = describe(chain, endpoint.certificate)
+    except HostError as error:
+        return Served(endpoint=endpoint, error=error)
+    except (BundleError, ValueError) as error:
+        return Served(
+            endpoint=endpoint,
+            error=ProtocolError(
+                f"{endpoint} serves a certificate that cannot be read",
+                hint="look at it: openssl s_client -showcerts -connect HOST:PORT",
+                step="handshake",
+            ).with_traceback(error.__traceback__),
+        )
+    return Served(endpoint=endpoint, certificate=certificate)
+
+
+def served_chain(
+    address: SocketAddress, server_name: str | None, timeout: float = CONNECT_SECONDS
+) -> tuple[x509.Certificate, ...]:
+    """Return leaf and chain as the server sends them, unverified, in its order.
+
+    Raises Unreachable when there is no connection or answer in `timeout` seconds, ProtocolError
+    when what answers does not speak TLS.
+    """
+    deadline = monotonic() + timeout
+    with connected(address, timeout) as plain:
+        connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), plain)
+        if server_name is not None and not is_ip(server_name):
+            connection.set_tlsext_host_name(server_name.encode("idna"))
+        connection.set_connect_state()
+        try:
+            _handshake(connection, plain, deadline)
+        except SSL.Error as error:
+            raise ProtocolError(
+                f"{address} does not complete a TLS handshake ({_reason(error)})",
+                hint="is this the port of a TLS service?",
+                step="handshake",
+            ) from error
+        except TimeoutError as error:
+            raise _no_answer(address, timeout) from error
+        except OSError as error:
+            raise Unreachable(
+                f"{address} ended the connection during the handshake",
+                hint="it may be restarting; try again",
+                step="handshake",
+            ) from error
+        chain = connection.get_peer_cert_chain(as_cryptography=True)
+    if not chain:
+        raise ProtocolError(
+            f"{address} sent no certificate", hint="is this the right port?", step="handshake"
+        )
+    return tuple(chain)
+
+
+def verified_leaf(
+    address: SocketAddress,
+    server_name: str,
+    roots: Path | None,
+    timeout: float = CONNECT_SECONDS,
+) -> str:
+    """Return the fingerprint of the leaf at `address` once a CA vouched for it.
+
+    `roots` is a PEM file; None stands for the roots that come with certifi. Raises Untrusted when
+    the chain or the name does not verify.
+    """
+    import certifi
+
+    context = ssl.create_default_context(cafile=str(roots or certifi.where()))
+    try:
+        with (
+            connected(address, timeout) as plain,
+            context.wrap_socket(plain, server_hostname=server_name) as secured,
+        ):
+            leaf = secured.getpeercert(binary_form=True)
+    except ssl.SSLCertVerificationError as error:
+        raise Untrusted(
+            f"{address} is not verified as {server_name}: {printable(error.verify_message)}",
+            hint="pin it instead: distribute trust HOST",
+            step="trust",
+        ) from error
+    except TimeoutError as error:
+        raise _no_answer(address, timeout) from error
+    except ssl.SSLError as error:
+        raise ProtocolError(
+            f"{address} does not complete a TLS handshake ({printable(error.reason)})",
+            hint="is this the port of a TLS service?",
+            step="handshake",
+        ) from error
+    except OSError as error:
+        raise Unreachable(
+            f"{address} ended the connection during the handshake",
+            hint="it may be restarting; try again",
+            step="handshake",
+        ) from error
+    if leaf is None:
+        raise ProtocolError(
+            f"{address} sent no certificate", hint="is this the right port?", step="handshake"
+        )
+    return fingerprint(x509.load_der_x509_certificate(leaf))
+
+
+def load_roots(path: Path | None) -> Collection[x509.Certificate]:
+    """Return the certificates of a PEM file; None stands for the roots that come with certifi.
+
+    Raises InventoryError when the file cannot be read.
+    """
+    import certifi
+
+    try:
+        return x509.load_pem_x509_certificates(Path(path or certifi.where()).read_bytes())
+    except (OSError, ValueError) as error:
+        raise InventoryError(
+            str(path), (Problem("ca_bundle", f"{path} is no readable PEM file of certificates"),)
+        ) from error
+
+
+@contextmanager
+def connected(address: SocketAddress, timeout: float) -> Iterator[socket.socket]:
+    """Give a TCP connection, closed at the end; raises Unreachable with the reason."""
+    try:
+        plain = socket.create_connection((address.host, address.port), timeout=timeout)
+    except socket.gaierror as error:
+        raise Unreachable(
+            f"the name {printable(address.host)} has no address",
+            hint="correct `address` in the inventory, or the DNS record",
+            step="connect",
+        ) from error
+    except TimeoutError as error:
+        raise _no_answer(address, timeout) from error
+    except OSError as error:
+        raise Unreachable(
+            f"no connection to {address}: {printable(error.strerror or error)}",
+            hint="is the host on, and is this its port?",
+            step="connect",
+        ) from error
+    with plain:
+        yield plain
+
+
+def is_ip(name: str) -> bool:
+    """Tell whether `name` is an IP address, which is never sent as SNI (RFC 6066 section 3)."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def pem_of(certificates: Collection[x509.Certificate]) -> bytes:
+    """Return the certificates as PEM blocks."""
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+
+
+def _handshake(connection: SSL.Connection, plain: socket.socket, deadline: float) -> None:
+    while True:
+        left = deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError
+        try:
+            connection.do_handshake()
+        except SSL.WantReadError:
+            select.select([plain], [], [], left)
+        except SSL.WantWriteError:
+            select.select([], [plain], [], left)
+        except SSL.SysCallError as error:
+            raise ConnectionError(str(error)) from error
+        else:
+            return
+
+
+def _no_answer(address: SocketAddress, timeout: float) -> Unreachable:
+    return Unreachable(
+        f"{address} did not answer within {timeout:g} s",
+        hint="is the host on, and is this its port?",
+        step="connect",
+    )
+
+
+def _reason(error: SSL.Error) -> str:
+    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    reasons = [str(entry[-1]) for entry in queue if isinstance(entry, tuple) and entry]
+    return printable(", ".join(reasons) or "no reason given")

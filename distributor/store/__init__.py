@@ -1,0 +1,65 @@
+"""The state folder: bundle versions, accounts, orders, trust, snapshots, the run lock.
+
+Folders have mode 700 and files 600 from their first byte; every file is written by temporary
+file, fsync and rename, so that a cut leaves the old content or the new.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from distributor.model.errors import LockedError, StateError
+from distributor.store.accounts import Account, Accounts
+from distributor.store.bundles import Bundles, Stored
+from distributor.store.files import make_folder
+from distributor.store.orders import OrderJournal, PendingOrder
+from distributor.store.snapshots import Snapshots
+from distributor.store.trusted import TrustFile
+
+__all__ = [
+    "Account",
+    "Accounts",
+    "Bundles",
+    "OrderJournal",
+    "PendingOrder",
+    "Store",
+    "Stored",
+    "TrustFile",
+]
+
+
+class Store:
+    """One state folder. Nothing is created until something is written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bundles = Bundles(folder / "certificates")
+        self.accounts = Accounts(folder / "accounts")
+        self.orders = OrderJournal(folder / "orders")
+        self.snapshots = Snapshots(folder / "snapshots")
+        self.trust = TrustFile(folder / "trust.toml")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run lock; raises LockedError at once when another run holds it.
+
+        The lock is the operating system's own: it ends with the process, however that ends.
+        """
+        from filelock import FileLock, Timeout
+
+        make_folder(self.folder)
+        lock = FileLock(self.folder / "run.lock", mode=0o600)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise LockedError(
+                f"another run is at work in {self.folder}", hint="wait until it has ended"
+            ) from error
+        except OSError as error:
+            raise StateError(
+                f"cannot lock {self.folder}: {error.strerror}", hint="check its owner and mode"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()

@@ -1,0 +1,111 @@
+"""Versions of each certificate's bundle, and which of them is current."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from distributor.model.bundle import Bundle, assemble, fingerprint
+from distributor.model.errors import StateError
+from distributor.model.times import rfc3339
+from distributor.store.files import make_folder, read, sync_folder, write
+
+_VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A bundle as the store holds it."""
+
+    version: str
+    bundle: Bundle
+    ca: str
+    """Directory URL that it was ordered from; empty when it came from elsewhere."""
+
+
+class Bundles:
+    """`certificates/NAME/<version>/{cert,chain,fullchain,privkey}.pem` and `NAME/current`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def current(self, name: str) -> Stored | None:
+        """Return the current version, or None when there is none.
+
+        Raises StateError or BundleError when what is there cannot be read.
+        """
+        written = read(self._folder / name / "current")
+        if written is None:
+            return None
+        version = written.decode("ascii", errors="replace").strip()
+        if not _VERSION.fullmatch(version):
+            raise StateError(
+                f"{self._folder / name / 'current'} names no version",
+                hint="put the name of one of the folders beside it there",
+            )
+        return self._load(name, version)
+
+    def versions(self, name: str) -> tuple[str, ...]:
+        """Return the versions held, oldest first."""
+        folder = self._folder / name
+        if not folder.is_dir():
+            return ()
+        return tuple(sorted(p.name for p in folder.iterdir() if _VERSION.fullmatch(p.name)))
+
+    def save(self, name: str, bundle: Bundle, *, ca: str, now: datetime) -> Stored:
+        """Keep a proved bundle as a new version and make it current, as the last step."""
+        leaf = fingerprint(bundle.leaf).removeprefix("sha256:")
+        version = f"{now:%Y%m%dT%H%M%SZ}-{leaf[:12]}"
+        folder = self._folder / name / version
+        origin = {"version": 0, "ca": ca, "obtained": rfc3339(now)}
+        make_folder(folder)
+        for file, content in {
+            "privkey.pem": bundle.private_key_pem.reveal().encode("ascii"),
+            "cert.pem": bundle.leaf_pem,
+            "chain.pem": bundle.chain_pem,
+            "fullchain.pem": bundle.fullchain_pem,
+            "origin.json": json.dumps(origin, indent=1).encode("ascii"),
+        }.items():
+            write(folder / file, content)
+        sync_folder(folder.parent)
+        write(self._folder / name / "current", f"{version}\n".encode("ascii"))
+        return Stored(version=version, bundle=bundle, ca=ca)
+
+    def by_leaf(self, leaf: str) -> Bundle | None:
+        """Return the bundle whose leaf has that fingerprint, from any certificate and version."""
+        mark = leaf.removeprefix("sha256:")[:12]
+        if not self._folder.is_dir():
+            return None
+        for folder in sorted(self._folder.glob(f"*/*-{mark}")):
+            stored = self._load(folder.parent.name, folder.name)
+            if fingerprint(stored.bundle.leaf) == leaf:
+                return stored.bundle
+        return None
+
+    def _load(self, name: str, version: str) -> Stored:
+        folder = self._folder / name / version
+        parts = {
+            part: read(folder / file)
+            for part, file in {
+                "certificate": "cert.pem",
+                "chain": "chain.pem",
+                "private_key": "privkey.pem",
+                "origin": "origin.json",
+            }.items()
+        }
+        certificate, key, origin = parts["certificate"], parts["private_key"], parts["origin"]
+        if certificate is None or key is None or origin is None:
+            raise StateError(
+                f"{folder} is incomplete",
+                hint=f"remove {folder.parent / 'current'} to obtain a new certificate",
+            )
+        try:
+            ca = str(json.loads(origin)["ca"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise StateError(
+                f"{folder / 'origin.json'} cannot be read",
+                hint=f"remove {folder.parent / 'current'} to obtain a new certificate",
+            ) from error
+        bundle = assemble(certificate=certificate, chain=parts["chain"] or b"", private_key=key)
+        return Stored(version=version, bundle=bundle, ca=ca)

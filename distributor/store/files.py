@@ -1,0 +1,88 @@
+"""How a file of the state folder is written and read."""
+
+import os
+import secrets
+from pathlib import Path
+
+from distributor.model.errors import StateError
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+
+def make_folder(folder: Path) -> None:
+    """Create `folder` and what is missing above it, readable by the owner alone.
+
+    Raises StateError when it cannot be made, or when others may enter a folder that was there.
+    """
+    try:
+        for missing in reversed([folder, *folder.parents]):
+            if not missing.exists():
+                missing.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        mode = folder.stat().st_mode
+    except OSError as error:
+        raise StateError(
+            f"cannot create {folder}: {error.strerror}", hint="choose another with --state"
+        ) from error
+    if os.name == "posix" and mode & 0o077:
+        raise StateError(
+            f"others may read {folder}, which holds private keys", hint=f"chmod 700 '{folder}'"
+        )
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replace the file's content as one step: a reader sees the old bytes or the new.
+
+    Raises StateError, the old content unharmed, when it cannot be written.
+    """
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StateError(
+            f"cannot write {path}: {error.strerror}", hint="check the disk and the folder's owner"
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` outlive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path) -> bytes | None:
+    """Return the content, or None when there is no such file; raises StateError otherwise."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(
+            f"cannot read {path}: {error.strerror}", hint="check its owner and mode"
+        ) from error
+
+
+def remove(path: Path) -> None:
+    """Remove the file if it is there."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StateError(
+            f"cannot remove {path}: {error.strerror}", hint="check its owner and mode"
+        ) from error
