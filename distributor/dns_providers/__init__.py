@@ -1,0 +1,1 @@
+"""Who can publish a challenge: one module per provider."""

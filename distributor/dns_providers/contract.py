@@ -1,0 +1,29 @@
+"""What the core asks of every DNS provider.
+
+`present` publishes the whole set of values of one name in one call (apex and wildcard share a
+name). Values of strangers at that name survive; cleaning twice is quiet; `cleanup` takes away
+exactly what its receipt names, also in another process than the one that presented it.
+Zone cut, CNAMEs and propagation are not the provider's business.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was, or may have been, published: enough to remove it."""
+
+    name: str
+    """The name after CNAMEs were followed, without final dot."""
+    values: tuple[str, ...]
+
+
+class DnsProvider(Protocol):
+    """Publishes TXT values. Raises DnsRefused and nothing else."""
+
+    def present(self, receipt: Receipt) -> None:
+        """Publish the values; the receipt was journalled before."""
+
+    def cleanup(self, receipt: Receipt) -> None:
+        """Remove exactly these values, if they are there."""

@@ -1,0 +1,1 @@
+"""Where a bundle comes from, one module per source; strangers to each other."""

@@ -1,0 +1,1 @@
+"""Kinds of host, one driver each; strangers to each other."""

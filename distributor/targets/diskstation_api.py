@@ -1,0 +1,375 @@
+"""A DiskStation by its Web API: translates between addresses and facts, and DSM's calls."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from distributor.clients.dsm import DsmSession, is_away
+from distributor.model.bundle import Bundle, Certificate, assemble, fingerprint
+from distributor.model.choice import EVERY_SERVICE, SYSTEM_DEFAULT, services_matching
+from distributor.model.endpoints import Served
+from distributor.model.errors import (
+    ApplyFailed,
+    BundleError,
+    DeviceRefused,
+    DistributorError,
+    RollbackFailed,
+    UnsafePlan,
+)
+from distributor.model.hazards import NOT_RESTORABLE, Traits
+from distributor.model.hosts import Delivery, Host
+from distributor.model.plan import Plan
+from distributor.model.snapshot import Snapshot
+from distributor.model.state import (
+    CERTIFICATE,
+    CHAIN,
+    DEFAULT,
+    DEVICE,
+    ISSUED_BY,
+    LEAF,
+    MANAGED_BY,
+    NAMES,
+    NOT_AFTER,
+    NOT_BEFORE,
+    SAKE,
+    SELF_SIGNED,
+    TAKES,
+    UNREADABLE,
+    UPLOADED,
+    Address,
+    FactValue,
+    State,
+)
+from distributor.model.text import printable
+from distributor.model.times import rfc3339
+from distributor.protocol.archive import parse_export
+from distributor.protocol.dsm import Entry, Move
+
+log = logging.getLogger(__name__)
+
+FindBundle = Callable[[str], Bundle | None]
+"""Gives the bundle whose leaf has a fingerprint, if the store holds it."""
+
+
+class DiskstationApi:
+    """A DiskStation with DSM 7, reached by HTTPS."""
+
+    def __init__(
+        self,
+        host: Host,
+        connect: Callable[[], DsmSession],
+        find_bundle: FindBundle,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._host = host
+        self._connect = connect
+        self._find_bundle = find_bundle
+        self._now = now
+
+    def desired(self, certificates: Mapping[str, Certificate]) -> State:
+        """Return entry, bindings and default of each delivery."""
+        facts: dict[Address, dict[str, FactValue]] = {}
+        for delivery in self._host.deliveries:
+            certificate = certificates.get(delivery.certificate)
+            if certificate is None:
+                continue
+            entry = Address(
+                "certificate", delivery.description or delivery.certificate, delivery.id or ""
+            )
+            facts[entry] = _entry_facts(certificate)
+            if delivery.services == "keep":
+                facts[entry][TAKES] = (SYSTEM_DEFAULT,)
+            for selector in self._services(delivery):
+                facts[Address("service", selector)] = {CERTIFICATE: entry}
+            if delivery.default:
+                facts[DEFAULT] = {CERTIFICATE: entry}
+        return State(facts)
+
+    @contextmanager
+    def open(self) -> Iterator["DiskstationSession"]:
+        """Sign in for as long as the context lasts."""
+        session = self._connect()
+        try:
+            session.sign_in()
+            yield DiskstationSession(self._host, session, self._find_bundle, self._now)
+        finally:
+            session.close()
+
+    def _services(self, delivery: Delivery) -> tuple[str, ...]:
+        if delivery.services == "all":
+            return (EVERY_SERVICE,)
+        listed = () if delivery.services == "keep" else delivery.services
+        behind = (
+            endpoint.service
+            for endpoint in self._host.endpoints
+            if endpoint.service is not None and endpoint.certificate == delivery.certificate
+        )
+        return tuple(dict.fromkeys((*listed, *behind)))
+
+
+class DiskstationSession:
+    """One login to a DiskStation."""
+
+    def __init__(
+        self,
+        host: Host,
+        dsm: DsmSession,
+        find_bundle: FindBundle,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._host = host
+        self._dsm = dsm
+        self._find_bundle = find_bundle
+        self._now = now
+
+    @property
+    def traits(self) -> Traits:
+        """DSM 6 takes RSA only, and shows nothing but the common name."""
+        old = self._dsm.is_version_6
+        return Traits(elliptic_curves=not old, needs_common_name=old)
+
+    def inspect(self, served: Sequence[Served]) -> State:
+        """Return entries, bindings and default, with the leaves that endpoints bound to them serve.
+
+        The list tells neither serial nor fingerprint; an entry that no endpoint serves keeps its
+        leaf UNREADABLE.
+        """
+        return _observed(self._dsm.certificates(), served)
+
+    def snapshot(self, plan: Plan) -> Snapshot:
+        """Keep the pair of every entry that will be overwritten: from the store, else exported."""
+        overwritten = {
+            change.address
+            for change in plan.changes
+            if change.address.kind == "certificate" and change.address in plan.observed.facts
+        }
+        return Snapshot(
+            host=plan.host,
+            taken=self._now(),
+            before=plan.observed,
+            creates=tuple({entry for entry in _entries_of(plan) if not entry.id}),
+            pairs={address: self._pair(plan, address) for address in sorted(overwritten)},
+        )
+
+    def apply(self, plan: Plan, bundles: Mapping[str, Bundle]) -> None:
+        """Import, bind and make default what the plan says, and see that the list agrees."""
+        ids = {entry: entry.id for entry in _entries_of(plan)}
+        default = next((change.after for change in plan.changes if change.address == DEFAULT), None)
+        imports = {
+            change.address: change.certificate
+            for change in plan.changes
+            if change.address.kind == "certificate"
+        }
+        for entry, name in imports.items():
+            ids[entry] = self._import(entry, bundles[name], as_default=entry == default)
+        if isinstance(default, Address) and default not in imports:
+            self._dsm.make_default(ids[default], default.name)
+        self._bind(
+            {
+                change.address.id: ids[change.after]
+                for change in plan.changes
+                if change.address.kind == "service" and isinstance(change.after, Address)
+            }
+        )
+
+    def rollback(self, snapshot: Snapshot) -> None:
+        """Bring back contents, then bindings and default, then remove what was made anew."""
+        before = snapshot.before
+        for entry, bundle in snapshot.pairs.items():
+            self._import(entry, bundle, as_default=False)
+        default = before.get(DEFAULT, CERTIFICATE)
+        current = _observed(self._dsm.certificates(), ())
+        if isinstance(default, Address) and current.get(DEFAULT, CERTIFICATE) != default:
+            self._dsm.make_default(default.id, default.name)
+        self._bind(
+            {
+                service.id: used.id
+                for service in before.of_kind("service")
+                if isinstance(used := before.get(service, CERTIFICATE), Address)
+            }
+        )
+        self._remove_made(snapshot)
+
+    def _remove_made(self, snapshot: Snapshot) -> None:
+        known = {entry.id for entry in snapshot.before.of_kind("certificate")}
+        made = {entry.name for entry in snapshot.creates}
+        leftover = [
+            entry
+            for entry in self._dsm.certificates()
+            if entry.id not in known and entry.description in made
+        ]
+        if any(entry.services or entry.is_default for entry in leftover):
+            raise RollbackFailed(
+                "the new certificate is still in use", hint="look at the box", step="rollback"
+            )
+        if leftover:
+            self._dsm.delete(entry.id for entry in leftover)
+
+    def _pair(self, plan: Plan, address: Address) -> Bundle:
+        leaf = plan.observed.get(address, LEAF)
+        stored = self._find_bundle(leaf) if isinstance(leaf, str) else None
+        if stored is not None:
+            return stored
+        try:
+            pair = parse_export(self._dsm.export(address.id))
+            bundle = assemble(
+                certificate=pair.certificate, chain=pair.chain, private_key=pair.private_key
+            )
+        except (DeviceRefused, BundleError) as error:
+            raise UnsafePlan(
+                f"what {address} holds could not be copied ({error.message}), so that it could not "
+                "be put back",
+                hazards=(NOT_RESTORABLE,),
+                hint="bring it to the box as a new certificate: give the delivery a `description` "
+                "of its own",
+            ) from error
+        if isinstance(leaf, str) and fingerprint(bundle.leaf) != leaf:
+            raise ApplyFailed(
+                f"{address} was exported, but is not what the box serves",
+                hint="run again; if it stays so, restart the box's web server",
+                step="snapshot",
+            )
+        return bundle
+
+    def _import(self, entry: Address, bundle: Bundle, *, as_default: bool) -> str:
+        """Import, and return the entry's id.
+
+        An import into a known entry says what is to be and may be repeated once. A new entry is
+        looked for before it is tried again, or there might be two.
+        """
+        known = {listed.id for listed in self._dsm.certificates()}
+        for attempt in (1, 2):
+            try:
+                answered = self._dsm.import_bundle(
+                    bundle, entry_id=entry.id, description=entry.name, as_default=as_default
+                )
+            except DistributorError as error:
+                if not is_away(error):
+                    raise
+                log.info("import attempt=%d lost=%s", attempt, error.kind)
+                answered = None
+                if entry.id and attempt == 1:
+                    self._dsm.certificates()  # waits until the box is back
+                    continue
+            found = self._look_for(entry, bundle, known, answered)
+            if found is not None:
+                return found
+        raise ApplyFailed(
+            f"the box does not list {entry} after the import",
+            hint="look at Control Panel > Security > Certificate",
+            step="import",
+        )
+
+    def _look_for(
+        self, entry: Address, bundle: Bundle, known: set[str], answered: str | None
+    ) -> str | None:
+        identifier = entry.id or answered
+        for listed in self._dsm.certificates():
+            is_new = listed.id not in known and listed.description == entry.name
+            is_it = listed.id == identifier if identifier else is_new
+            if is_it and listed.valid_till == bundle.leaf.not_valid_after_utc:
+                return listed.id
+        return None
+
+    def _bind(self, wanted: Mapping[str, str]) -> None:
+        """Move services by id to entries by id, those that are not there yet; see that it held."""
+        if not wanted:
+            return
+        moves = self._moves(wanted)
+        if not moves:
+            return
+        self._dsm.move(moves)
+        stuck = self._moves(wanted)
+        if stuck:
+            names = ", ".join(printable(move.service.display_name) for move in stuck)
+            raise ApplyFailed(
+                f"the box did not move {names} to the new certificate",
+                hint="look at Control Panel > Security > Certificate > Settings",
+                step="bind",
+            )
+
+    def _moves(self, wanted: Mapping[str, str]) -> list[Move]:
+        return [
+            Move(service, entry.id, wanted[service.id])
+            for entry in self._dsm.certificates()
+            for service in entry.services
+            if service.id in wanted and wanted[service.id] != entry.id
+        ]
+
+
+def _entry_facts(certificate: Certificate) -> dict[str, FactValue]:
+    facts: dict[str, FactValue] = {
+        SAKE: certificate.name,
+        LEAF: certificate.leaf,
+        NAMES: certificate.names,
+    }
+    if certificate.not_after is not None:
+        facts |= {
+            CHAIN: certificate.chain,
+            NOT_AFTER: rfc3339(certificate.not_after),
+            ISSUED_BY: certificate.issued_by,
+        }
+    return facts
+
+
+def _observed(entries: Sequence[Entry], served: Sequence[Served]) -> State:
+    facts: dict[Address, dict[str, FactValue]] = {}
+    for entry in entries:
+        address = Address("certificate", entry.description, entry.id)
+        facts[address] = {
+            LEAF: UNREADABLE,
+            CHAIN: UNREADABLE,
+            NAMES: entry.names,
+            NOT_BEFORE: rfc3339(entry.valid_from),
+            NOT_AFTER: rfc3339(entry.valid_till),
+            ISSUED_BY: printable(entry.issued_by),
+            MANAGED_BY: _managed_by(entry),
+        }
+        for service in entry.services:
+            facts[Address("service", service.display_name, service.id)] = {CERTIFICATE: address}
+        if entry.is_default:
+            facts[DEFAULT] = {CERTIFICATE: address}
+    bare = State(facts)
+    for address, shown in _shown(bare, served).items():
+        facts[address] |= shown
+    return State(facts)
+
+
+def _shown(state: State, served: Sequence[Served]) -> dict[Address, dict[str, FactValue]]:
+    """Return what handshakes tell of entries, by the service that answered."""
+    seen: dict[Address, list[Certificate]] = {}
+    for one in served:
+        if one.certificate is None or one.endpoint.service is None:
+            continue
+        for service in services_matching(state, one.endpoint.service):
+            entry = state.get(service, CERTIFICATE)
+            if isinstance(entry, Address):
+                seen.setdefault(entry, []).append(one.certificate)
+    return {
+        entry: {LEAF: _one([c.leaf for c in shown]), CHAIN: _same([c.chain for c in shown])}
+        for entry, shown in seen.items()
+    }
+
+
+def _one(leaves: list[str]) -> FactValue:
+    # Endpoints of one entry that serve different leaves: one of them was not reloaded. That is
+    # different from any single leaf, so that the entry is brought anew.
+    distinct = sorted(set(leaves))
+    return distinct[0] if len(distinct) == 1 else tuple(distinct)
+
+
+def _same(chains: list[tuple[str, ...]]) -> FactValue:
+    return chains[0] if len(set(chains)) == 1 else tuple(sorted({str(one) for one in chains}))
+
+
+def _managed_by(entry: Entry) -> str:
+    if entry.self_signed:
+        return SELF_SIGNED
+    return DEVICE if entry.renewable or not entry.user_deletable else UPLOADED
+
+
+def _entries_of(plan: Plan) -> set[Address]:
+    """Every entry that the plan speaks of."""
+    named = {change.address for change in plan.changes if change.address.kind == "certificate"}
+    return named | {change.after for change in plan.changes if isinstance(change.after, Address)}
