@@ -1,0 +1,1 @@
+"""The range to rehearse on: virtual boxes, a nameserver and a CA, on loopback only."""

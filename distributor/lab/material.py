@@ -1,0 +1,220 @@
+"""Certificate files as a box keeps them: what it accepts, and what it tells of them."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
+
+_BOM = b"\xef\xbb\xbf"
+_LEAST_RSA_BITS = 1025
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+_NAME_PARTS = {
+    NameOID.LOCALITY_NAME: "city",
+    NameOID.COMMON_NAME: "common_name",
+    NameOID.COUNTRY_NAME: "country",
+    NameOID.ORGANIZATIONAL_UNIT_NAME: "department",
+    NameOID.EMAIL_ADDRESS: "email",
+    NameOID.ORGANIZATION_NAME: "organization",
+    NameOID.STATE_OR_PROVINCE_NAME: "state",
+}
+
+# The names OpenSSL prints, which is where DSM has them from.
+_SIGNATURES = {
+    SignatureAlgorithmOID.RSA_WITH_SHA1: "sha1WithRSAEncryption",
+    SignatureAlgorithmOID.RSA_WITH_SHA256: "sha256WithRSAEncryption",
+    SignatureAlgorithmOID.RSA_WITH_SHA384: "sha384WithRSAEncryption",
+    SignatureAlgorithmOID.RSA_WITH_SHA512: "sha512WithRSAEncryption",
+    SignatureAlgorithmOID.ECDSA_WITH_SHA256: "ecdsa-with-SHA256",
+    SignatureAlgorithmOID.ECDSA_WITH_SHA384: "ecdsa-with-SHA384",
+    SignatureAlgorithmOID.ECDSA_WITH_SHA512: "ecdsa-with-SHA512",
+    SignatureAlgorithmOID.RSASSA_PSS: "rsassaPss",
+    SignatureAlgorithmOID.ED25519: "ED25519",
+}
+
+
+class UploadError(ValueError):
+    """An upload the box refuses; `code` is the Web API's number for it (facts §3.2)."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"error {code}")
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The files of one entry, as they were uploaded; a box's own certificate comes with its CA."""
+
+    cert_pem: bytes
+    key_pem: bytes = field(repr=False)
+    chain_pem: bytes = b""
+    ca_cert_pem: bytes = b""
+    ca_key_pem: bytes = field(default=b"", repr=False)
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """The first certificate of the certificate file."""
+        return x509.load_pem_x509_certificate(self.cert_pem)
+
+    @property
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """What is served after the leaf: the rest of the certificate file, then the chain file."""
+        rest = x509.load_pem_x509_certificates(self.cert_pem)[1:]
+        if self.chain_pem:
+            rest += x509.load_pem_x509_certificates(self.chain_pem)
+        return tuple(rest)
+
+    @property
+    def served_pem(self) -> bytes:
+        """Leaf and chain, in the order of the handshake."""
+        return b"".join(to_pem(certificate) for certificate in (self.leaf, *self.chain))
+
+    def without_chain(self) -> "Material":
+        """Return the same pair with nothing after the leaf."""
+        return Material(to_pem(self.leaf), self.key_pem, b"", self.ca_cert_pem, self.ca_key_pem)
+
+
+def to_pem(certificate: x509.Certificate) -> bytes:
+    """Encode one certificate as PEM."""
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 over the DER, as `sha256:` and lower-case hex."""
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    return f"sha256:{hashlib.sha256(der).hexdigest()}"
+
+
+def key_fingerprint(material: Material) -> str:
+    """SHA-256 over the public key that belongs to the private key file, as `sha256:` and hex."""
+    key = serialization.load_pem_private_key(
+        material.key_pem,
+        None,
+        unsafe_skip_rsa_key_validation=True,  # it was checked at its upload
+    )
+    return f"sha256:{hashlib.sha256(_spki(key.public_key())).hexdigest()}"
+
+
+def read_upload(cert: bytes, key: bytes, inter_cert: bytes | None) -> Material:
+    """Check an upload as DSM 7 does and return it as files; raise UploadError with DSM's code.
+
+    Which error wins when several apply is inferred, except that empty files give 5510. An upload
+    may be PEM or DER. The chain must sign upwards from the leaf link by link; whether DSM accepts
+    other orders is open, so this one does not.
+    """
+    cert_pem, certificates = _certificates(cert, 5510)
+    key_pem, private = _private_key(key)
+    leaf = certificates[0]
+    if _spki(leaf.public_key()) != _spki(private.public_key()):
+        raise UploadError(5514)
+    if isinstance(private, rsa.RSAPrivateKey) and private.key_size < _LEAST_RSA_BITS:
+        raise UploadError(5534)
+    if inter_cert is None:
+        return Material(cert_pem, key_pem)
+    chain_pem, chain = _certificates(inter_cert, 5512)
+    for signed, signer in zip((leaf, *chain), chain, strict=False):
+        try:
+            signed.verify_directly_issued_by(signer)
+        except (ValueError, TypeError, InvalidSignature) as error:
+            raise UploadError(5517) from error
+    return Material(cert_pem, key_pem, chain_pem)
+
+
+def _text(raw: bytes) -> bytes:
+    """Strip a byte order mark; text that is not UTF-8 is 5516."""
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UploadError(5516) from error
+    return raw.removeprefix(_BOM)
+
+
+def _certificates(raw: bytes, code: int) -> tuple[bytes, list[x509.Certificate]]:
+    try:
+        if b"-----BEGIN" in raw:
+            pem = _text(raw)
+            return pem, x509.load_pem_x509_certificates(pem)
+        certificate = x509.load_der_x509_certificate(raw)
+    except UploadError:
+        raise
+    except ValueError as error:
+        raise UploadError(code) from error
+    return to_pem(certificate), [certificate]
+
+
+def _private_key(raw: bytes) -> tuple[bytes, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey]:
+    is_pem = b"-----BEGIN" in raw
+    pem = _text(raw) if is_pem else raw
+    load: Callable[[bytes, None], PrivateKeyTypes] = (
+        serialization.load_pem_private_key if is_pem else serialization.load_der_private_key
+    )
+    try:
+        key = load(pem, None)
+    except UnsupportedAlgorithm as error:
+        raise UploadError(5513) from error
+    except (ValueError, TypeError) as error:  # TypeError: the key is encrypted
+        raise UploadError(5511) from error
+    if isinstance(key, dsa.DSAPrivateKey):
+        raise UploadError(5518)
+    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise UploadError(5513)
+    if not is_pem:
+        pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    return pem, key
+
+
+def _spki(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def describe(material: Material, rsa_key_types: str) -> dict[str, object]:
+    """Return what `CRT list` tells of a certificate: names, dates and algorithms (facts §3.1)."""
+    leaf = material.leaf
+    is_ec = isinstance(leaf.public_key(), ec.EllipticCurvePublicKey)
+    algorithm = leaf.signature_algorithm_oid
+    told: dict[str, object] = {
+        "issuer": _name(leaf.issuer),
+        "key_types": "ECC" if is_ec else rsa_key_types,
+        "signature_algorithm": _SIGNATURES.get(algorithm, algorithm.dotted_string),
+        "subject": {**_name(leaf.subject), "sub_alt_name": _alternative_names(leaf)},
+        "valid_from": _openssl_date(leaf.not_valid_before_utc),
+        "valid_till": _openssl_date(leaf.not_valid_after_utc),
+    }
+    if material.ca_cert_pem:
+        authority = x509.load_pem_x509_certificate(material.ca_cert_pem)
+        told["self_signed_cacrt_info"] = {
+            "issuer": _name(authority.issuer),
+            "subject": _name(authority.subject),
+        }
+    return told
+
+
+def _name(name: x509.Name) -> dict[str, str]:
+    return {_NAME_PARTS[part.oid]: str(part.value) for part in name if part.oid in _NAME_PARTS}
+
+
+def _alternative_names(leaf: x509.Certificate) -> list[str]:
+    try:
+        extension = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return extension.value.get_values_for_type(x509.DNSName)
+
+
+def _openssl_date(moment: datetime) -> str:
+    """Format a moment as OpenSSL does: the day is padded with a blank, whatever the locale."""
+    month = _MONTHS[moment.month - 1]
+    return f"{month} {moment.day:2d} {moment:%H:%M:%S} {moment.year} GMT"

@@ -1,0 +1,136 @@
+"""A whole range on loopback: nameserver, CA, DiskStations, and the inventory of them."""
+
+import secrets
+from base64 import b64encode
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from distributor.lab.accounts import Account
+from distributor.lab.authority import Authority, Engine
+from distributor.lab.diskstation import DiskStation
+from distributor.lab.nameserver import Nameserver
+
+ZONE: Final = "example.test"
+NAMES: Final = ("attic", "cellar", "garage", "office", "studio", "kitchen", "library", "workshop")
+USER: Final = "certs"
+_KEY_NAME: Final = "acme-key"
+
+
+class Range:
+    """Servers that listen on loopback as long as the context lasts, and the files to use them.
+
+    `folder` gets `inventory.toml`, the passwords and the TSIG key, readable by the owner alone.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        boxes: int = 5,
+        engine: Engine | None = None,
+        note: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        if not 1 <= boxes <= len(NAMES):
+            raise ValueError(f"a range has 1 to {len(NAMES)} boxes")
+        self.folder = folder
+        self.inventory = folder / "inventory.toml"
+        self.state = folder / "state"
+        self.boxes: dict[str, DiskStation] = {}
+        self._names = NAMES[:boxes]
+        self._engine = engine
+        self._note = note
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start everything; what was started is stopped again when that fails."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with ExitStack() as starting:
+            secret = b64encode(secrets.token_bytes(32)).decode("ascii")
+            nameserver = starting.enter_context(
+                Nameserver([ZONE], key_name=_KEY_NAME, key_secret=secret)
+            )
+            host, port = nameserver.address
+            self._note(f"nameserver for {ZONE} at {host}:{port}")
+            authority = starting.enter_context(
+                Authority(dns=nameserver.address, folder=self.folder / "ca", engine=self._engine)
+            )
+            self._note(f"CA ({authority.engine}) at {authority.directory_url}")
+            for name in self._names:
+                password = secrets.token_urlsafe(18)
+                self._write(f"{name}.password", password + "\n")
+                box = DiskStation(name, accounts=[Account(USER, password)])
+                self.boxes[name] = starting.enter_context(box)
+                self._note(f"DiskStation {name} at https://{box.address}:{box.port}")
+            self._write("tsig.key", secret + "\n")
+            self._write("inventory.toml", self._inventory(authority, f"{host}:{port}"))
+            self._running = starting.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._running.close()
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+
+    def _inventory(self, authority: Authority, nameserver: str) -> str:
+        return "\n".join(
+            [
+                "# Written by the lab; everything in it listens on loopback.",
+                "[acme]",
+                f'ca = "{authority.directory_url}"',
+                'email = "admin@example.test"',
+                "agree_tos = true",
+                f"ca_bundle = '{authority.ca_bundle}'",
+                "",
+                "[dns.home]",
+                'provider = "rfc2136"',
+                f'server = "{nameserver}"',
+                f'key_name = "{_KEY_NAME}"',
+                'key_algorithm = "hmac-sha256"',
+                'key = { file = "tsig.key" }',
+                f'nameservers = ["{nameserver}"]',
+                f'resolvers = ["{nameserver}"]',
+                'propagation_timeout = "30s"',
+                "",
+                "[certificates.home]",
+                'source = "acme"',
+                f'names = ["{ZONE}", "*.{ZONE}"]',
+                'dns = "home"',
+                f"ca_bundle = '{authority.root}'",
+                "",
+                "[defaults]",
+                f'user = "{USER}"',
+                'certificate = "home"',
+                "",
+                *(line for name in self._names for line in self._host(name)),
+            ]
+        )
+
+    def _host(self, name: str) -> list[str]:
+        box = self.boxes[name]
+        full = f"{name}.{ZONE}"
+        ftps = f"{box.address}:{box.service_ports['FTPS']}"
+        return [
+            f"[hosts.{name}]",
+            'kind = "diskstation"',
+            'via = "api"',
+            f'address = "{box.address}"',
+            f"port = {box.port}",
+            f'password = {{ file = "{name}.password" }}',
+            'tags = ["lab"]',
+            "endpoints = [",
+            f'  {{ address = "{box.address}:{box.port}", server_name = "{full}" }},',
+            f'  {{ address = "{ftps}", server_name = "{full}", service = "FTPS" }},',
+            "]",
+            "",
+        ]
