@@ -1,0 +1,122 @@
+"""`distribute trust`: look at a host's TLS certificate, and pin it."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from distributor.cli.settings import NOT_WELL, OK, Settings, global_options
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from distributor.model.hosts import Host
+    from distributor.store import Store
+
+
+@click.command(epilog="Example: distribute trust attic --fingerprint sha256:1f…")
+@click.argument("hosts", nargs=-1, required=True, metavar="HOST...")
+@click.option("--fingerprint", metavar="F", help="Pin only this leaf: sha256: and 64 hex digits.")
+@click.option("--yes", is_flag=True, help="Pin at first sight without asking; never a changed one.")
+@global_options
+@click.pass_context
+def trust(
+    context: click.Context,
+    settings: Settings,
+    /,
+    hosts: tuple[str, ...],
+    fingerprint: str | None,
+    yes: bool,
+) -> None:
+    """Show what a host's own port serves, and pin it as the host's.
+
+    Compare the fingerprint with the one that the box itself shows, or look at it over a network
+    that you trust. A host that serves something else than what is pinned is pinned anew only with
+    --fingerprint.
+    """
+    from distributor.cli.deliver import select
+    from distributor.model.errors import DistributorError, UsageError
+    from distributor.render.text import error_lines
+
+    if fingerprint is not None and len(hosts) > 1:
+        raise UsageError("--fingerprint is for one host", hint="name one host at a time")
+    inventory = settings.load_inventory()
+    chosen = select(inventory, all_hosts=False, hosts=hosts, tags=())
+    store = settings.store()
+    code = OK
+    with store.lock():
+        for host in chosen:
+            try:
+                pinned = _pin(settings, store, host, fingerprint, yes)
+            except DistributorError as error:
+                pinned = False
+                for line in error_lines(error, f"{host.name}  "):
+                    settings.stderr().print(line, soft_wrap=True)
+            code = code if pinned else NOT_WELL
+    context.exit(code)
+
+
+def _pin(
+    settings: Settings, store: "Store", host: "Host", fingerprint: str | None, yes: bool
+) -> bool:
+    """Show and pin one host; return whether it is pinned at the end."""
+    from distributor.clients.tls import served_chain
+    from distributor.model.bundle import fingerprint as fingerprint_of
+    from distributor.model.errors import Untrusted, UsageError
+    from distributor.model.hosts import ApiAccess, SocketAddress
+    from distributor.wiring import pin_of
+
+    access = host.access
+    if not isinstance(access, ApiAccess):
+        raise UsageError(
+            f"{host.name} is not reached by TLS", hint="its SSH host key is what counts"
+        )
+    leaf = served_chain(SocketAddress(host.address, access.port), access.server_name)[0]
+    shown = fingerprint_of(leaf)
+    known = store.trust.pinned(host.name)
+    _show(settings, host, leaf)
+    if fingerprint is not None and fingerprint != shown:
+        raise Untrusted(
+            f"it serves another leaf than {fingerprint}",
+            hint="nothing was pinned; is the address right, and who answers there?",
+            step="trust",
+        )
+    if known is not None and known.leaf == shown:
+        settings.stderr().print(f"{host.name}  is pinned to this already", soft_wrap=True)
+        return True
+    if known is not None and fingerprint is None:
+        raise Untrusted(
+            f"it is pinned to another leaf, {known.leaf}",
+            hint=f"if you know why: distribute trust {host.name} --fingerprint {shown}",
+            step="trust",
+        )
+    if fingerprint is None and not yes and not _confirmed(host):
+        return False
+    store.trust.pin(host.name, pin_of(leaf, by="trust"))
+    settings.stderr().print(f"{host.name}  pinned", soft_wrap=True)
+    return True
+
+
+def _show(settings: Settings, host: "Host", leaf: "x509.Certificate") -> None:
+    from distributor.model.bundle import describe, fingerprint, spki_fingerprint
+    from distributor.model.text import printable
+    from distributor.render.words import certificate_text
+    from distributor.wiring import utc_now
+
+    about = describe((leaf,), host.name)
+    console = settings.stdout()
+    console.print(f"{host.name}  {certificate_text(about, utc_now())}", soft_wrap=True)
+    console.print(f"    leaf    {fingerprint(leaf)}", soft_wrap=True)
+    console.print(f"    key     {spki_fingerprint(leaf)}", soft_wrap=True)
+    console.print(f"    issuer  {printable(about.issued_by)}", soft_wrap=True)
+
+
+def _confirmed(host: "Host") -> bool:
+    from distributor.model.errors import UsageError
+
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{host.name} was not pinned: nobody is there to compare the fingerprint",
+            hint=f"distribute trust {host.name} --fingerprint F, or --yes to pin at first sight",
+        )
+    return click.confirm(f"Is this the leaf of {host.name}?", default=False, err=True)

@@ -1,0 +1,356 @@
+"""One host, from the first handshake to its outcome: observe, plan, apply, verify, put back."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any, Final, Protocol
+
+from distributor.model.bundle import Bundle, Certificate
+from distributor.model.choice import resolve
+from distributor.model.endpoints import Served, all_serve
+from distributor.model.errors import (
+    DistributorError,
+    RollbackFailed,
+    StalePlan,
+    Unreachable,
+    UnsafePlan,
+    VerifyFailed,
+)
+from distributor.model.hazards import Asked, Hazard, hazards, refused
+from distributor.model.hosts import Endpoint, Host
+from distributor.model.plan import Plan, diff, make_plan
+from distributor.model.report import HostStatus, Outcome, Proof
+from distributor.model.reviewed import Reviewed
+from distributor.model.snapshot import Snapshot
+from distributor.model.state import LEAF, UNREADABLE, State
+from distributor.model.text import printable
+from distributor.targets.contract import Session, Target
+
+log = logging.getLogger(__name__)
+
+SERVED_SECONDS: Final = 90.0
+"""How long an endpoint may take to serve the new leaf: services reload one after the other."""
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 3.0
+
+
+class Tools(Protocol):
+    """What working on a host needs from outside; `wiring` gives it."""
+
+    def probe(self, endpoints: Sequence[Endpoint]) -> tuple[Served, ...]:
+        """Shake hands with every endpoint."""
+
+    def target(self, host: Host, certificates: Mapping[str, Certificate]) -> Target:
+        """Return the driver of a host, trusting what it served and what it is to serve."""
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Write a snapshot to disk."""
+
+    def remember(self, host: Host) -> None:
+        """Move the pin of the host to what it serves now, after that was verified."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+    def step(self, host: str, text: str) -> None:
+        """Say where the work on a host stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A host that was observed and has changes: its session is open, its plan made."""
+
+    host: Host
+    target: Target
+    session: Session
+    closing: ExitStack
+    outcome: Outcome
+    """What is known so far: plan, endpoints, hazards, time spent."""
+    plan: Plan
+
+    def close(self) -> None:
+        """Sign out."""
+        self.closing.close()
+
+
+def observe(
+    host: Host,
+    certificates: Mapping[str, Certificate],
+    tools: Tools,
+    *,
+    dry_run: bool,
+    accepted: frozenset[str],
+    reviewed: Reviewed | None,
+) -> Visit | Outcome:
+    """Look at a host and plan; return a visit to go on with, or the outcome where nothing is left.
+
+    Raises a DistributorError when the host cannot be looked at; it is signed out then.
+    """
+    began = monotonic()
+    with ExitStack() as closing:
+        tools.step(host.name, "handshakes")
+        served = tools.probe(host.endpoints)
+        target = tools.target(host, certificates)
+        tools.step(host.name, "signing in")
+        session = closing.enter_context(target.open())
+        tools.step(host.name, "looking")
+        observed = session.inspect(served)
+        if reviewed is not None:
+            _require_reviewed(host, observed, target, reviewed)
+        plan = _plan(host, observed, target, certificates)
+        outcome = replace(
+            new_outcome(host, "planned"),
+            plan=plan,
+            endpoints=served,
+            wanted=tuple(certificates.values()),
+            hazards=hazards(plan, asked_for(host), session.traits),
+            seconds=monotonic() - began,
+        )
+        if plan.is_noop:
+            return _nothing_to_do(host, outcome, observed, target, None if dry_run else tools)
+        left = refused(outcome.hazards, accepted | host.accept)
+        if left:
+            return replace(outcome, status="refused", error=_unsafe(host, left))
+        if dry_run:
+            return outcome
+        return Visit(host, target, session, closing.pop_all(), outcome, plan)
+    raise AssertionError("the context above swallows nothing")
+
+
+def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcome:
+    """Bring one host to its plan and prove it, or put it back; signed out in either case."""
+    began = monotonic()
+    host, plan = visit.host, visit.plan
+    with visit.closing:
+        try:
+            _require_answering(visit.outcome.endpoints)
+            tools.step(host.name, "keeping what is there")
+            snapshot = visit.session.snapshot(plan)
+            tools.keep(snapshot)
+        except UnsafePlan as error:
+            return _ended(visit, began, status="refused", error=error)
+        except DistributorError as error:
+            return _ended(visit, began, status="failed", error=error)
+        try:
+            tools.step(host.name, "changing")
+            visit.session.apply(plan, bundles)
+            tools.step(host.name, "proving")
+            served, state = _verified(visit, tools)
+        except DistributorError as error:
+            tools.step(host.name, "putting back")
+            status, reason = _put_back(visit, snapshot, error, tools)
+            return _ended(visit, began, status=status, error=reason)
+        proof = _proof(state, visit.target, plan.certificates, served)
+        return _ended(
+            visit,
+            began,
+            status="changed",
+            endpoints=served,
+            proof=proof,
+            warnings=_remember(host, tools),
+        )
+
+
+def new_outcome(host: Host, status: HostStatus, error: DistributorError | None = None) -> Outcome:
+    """Return an outcome that says nothing yet but the host, its status and an error."""
+    return Outcome(
+        host=host.name,
+        kind=host.kind,
+        via=host.via,
+        status=status,
+        certificates=host.certificates,
+        error=error,
+    )
+
+
+def asked_for(host: Host) -> Asked:
+    """Return what the inventory asks of a host by name."""
+    listed = (one.services for one in host.deliveries if isinstance(one.services, tuple))
+    return Asked(
+        default=any(one.default for one in host.deliveries),
+        services=frozenset(selector.casefold() for services in listed for selector in services),
+    )
+
+
+def _plan(
+    host: Host, observed: State, target: Target, certificates: Mapping[str, Certificate]
+) -> Plan:
+    proved = {one.service for one in host.endpoints if one.service is not None}
+    return make_plan(
+        host.name,
+        observed,
+        target.desired(certificates),
+        tuple(certificates.values()),
+        proved_services=proved,
+    )
+
+
+def _require_reviewed(host: Host, observed: State, target: Target, reviewed: Reviewed) -> None:
+    plan = _plan(
+        host,
+        observed,
+        target,
+        {
+            name: reviewed.certificates[name]
+            for name in host.certificates
+            if name in reviewed.certificates
+        },
+    )
+    if plan.digest != reviewed.digests.get(host.name):
+        raise StalePlan(
+            f"{host.name} is not as it was when the plan was reviewed",
+            hint="review a new one: distribute --all --dry-run --save-plan FILE",
+            step="plan",
+        )
+
+
+def _nothing_to_do(
+    host: Host, outcome: Outcome, observed: State, target: Target, tools: Tools | None
+) -> Outcome:
+    wanted = {one.name: one for one in outcome.wanted}
+    astray = [one for one in outcome.endpoints if not all_serve((one,), wanted)]
+    if astray:
+        return replace(outcome, status="failed", error=_astray(astray))
+    proof = _proof(observed, target, outcome.wanted, outcome.endpoints)
+    warnings = _remember(host, tools) if tools is not None else ()
+    return replace(outcome, status="unchanged", proof=proof, warnings=warnings)
+
+
+def _require_answering(served: Sequence[Served]) -> None:
+    """Raise when an endpoint does not answer: it could prove nothing after the change either."""
+    for one in served:
+        if isinstance(one.error, Unreachable):
+            raise VerifyFailed(
+                f"{one.endpoint} does not answer, so that nothing could be proved: "
+                f"{one.error.message}",
+                hint="nothing was changed; correct `endpoints`, or start that service",
+                step="handshake",
+            )
+
+
+def _verified(visit: Visit, tools: Tools) -> tuple[tuple[Served, ...], State]:
+    """Return what is served and held once it is what the plan says; raises VerifyFailed else."""
+    wanted = {one.name: one for one in visit.plan.certificates}
+    served = _wait_for(visit.host, tools, lambda shown: all_serve(shown, wanted))
+    astray = [one for one in served if not all_serve((one,), wanted)]
+    if astray:
+        raise _astray(astray)
+    state = visit.session.inspect(served)
+    left = diff(state, visit.target.desired(wanted))
+    if left:
+        shown = ", ".join(f"{change.address}: {change.fact}" for change in left)
+        raise VerifyFailed(
+            f"the box serves the new leaf, but does not hold what was asked for ({shown})",
+            hint="look at Control Panel > Security > Certificate",
+            step="verify",
+        )
+    return served, state
+
+
+def _put_back(
+    visit: Visit, snapshot: Snapshot, reason: DistributorError, tools: Tools
+) -> tuple[HostStatus, DistributorError]:
+    """Roll back on a fresh connection, and look: only what was seen counts as put back."""
+    before = {one.endpoint: one.certificate for one in visit.outcome.endpoints}
+    try:
+        visit.close()
+        with visit.target.open() as session:
+            session.rollback(snapshot)
+            served = _wait_for(
+                visit.host, tools, lambda shown: all(_as_before(one, before) for one in shown)
+            )
+            now = session.inspect(served)
+        if now != snapshot.before or not all(_as_before(one, before) for one in served):
+            raise RollbackFailed("it is not as it was before", step="rollback")
+    except DistributorError as error:
+        log.warning("host=%s step=rollback error=%s", visit.host.name, error.kind)
+        return "broken", RollbackFailed(
+            f"{reason.message}; then putting it back failed: {error.message}",
+            hint="look at the box: Control Panel > Security > Certificate. What it had lies in "
+            f"the state folder under snapshots/{visit.host.name}",
+            step="rollback",
+            code=error.code,
+        )
+    _remember(visit.host, tools)
+    return "rolled_back", reason
+
+
+def _remember(host: Host, tools: Tools) -> tuple[str, ...]:
+    """Move the pin; the host is well in any case, so a failure is a warning."""
+    try:
+        tools.remember(host)
+    except DistributorError as error:
+        log.warning("host=%s step=remember error=%s", host.name, error.kind)
+        return (f"what it serves now could not be pinned: {error.message}",)
+    return ()
+
+
+def _as_before(one: Served, before: Mapping[Endpoint, Certificate | None]) -> bool:
+    then = before[one.endpoint]
+    return then is None or one.serves(then)
+
+
+def _wait_for(
+    host: Host, tools: Tools, is_right: Callable[[Sequence[Served]], bool]
+) -> tuple[Served, ...]:
+    """Shake hands until it is right or the time is over; return what was seen last."""
+    ends = monotonic() + SERVED_SECONDS
+    pause = _FIRST_PAUSE
+    while True:
+        served = tools.probe(host.endpoints)
+        if is_right(served) or monotonic() >= ends:
+            return served
+        tools.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _proof(
+    state: State,
+    target: Target,
+    certificates: Sequence[Certificate],
+    served: Sequence[Served],
+) -> Proof:
+    """Say by what it is known that the host holds what it should."""
+    if not served:
+        return "dates"
+    entries = resolve(state, target.desired({one.name: one for one in certificates}))
+    held = [entry for entry in entries.facts if entry.kind == "certificate"]
+    return "dates" if any(state.get(e, LEAF) is UNREADABLE for e in held) else "handshake"
+
+
+def _astray(astray: Sequence[Served]) -> VerifyFailed:
+    one = astray[0]
+    more = f" (and {len(astray) - 1} more)" if len(astray) > 1 else ""
+    if one.error is not None:
+        return VerifyFailed(
+            f"{one.endpoint} does not prove it: {one.error.message}{more}",
+            hint=one.error.hint,
+            step="handshake",
+        )
+    shown = one.certificate
+    serves = (
+        f"{shown.leaf} ({', '.join(map(printable, shown.names)) or 'no names'}), issued by "
+        f"{printable(shown.issued_by)}"
+        if shown is not None
+        else "nothing"
+    )
+    return VerifyFailed(
+        f"{one.endpoint} serves {serves}{more}",
+        hint="which service of the box answers there? Name it as `service` of this endpoint",
+        step="handshake",
+    )
+
+
+def _unsafe(host: Host, left: Sequence[Hazard]) -> UnsafePlan:
+    return UnsafePlan(
+        "; ".join(map(str, left)),
+        hazards=tuple(dict.fromkeys(hazard.name for hazard in left)),
+        hint=f"if that is what you want: --accept {host.name}:{left[0].name}",
+    )
+
+
+def _ended(visit: Visit, began: float, **found: Any) -> Outcome:
+    seconds = visit.outcome.seconds + monotonic() - began
+    return replace(visit.outcome, seconds=seconds, **found)

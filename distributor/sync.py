@@ -1,0 +1,182 @@
+"""THE STORY: certificates, then hosts: observe, plan, canary, the rest, report.
+
+A dry run is the same path with nothing that writes. One host's failure is its outcome, never the
+end of the run.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from time import monotonic
+from typing import Final, Protocol
+
+from distributor.delivery import Tools, Visit, deliver, new_outcome, observe
+from distributor.model.bundle import Certificate
+from distributor.model.errors import DistributorError, IssuanceError, StalePlan
+from distributor.model.hosts import Host, Rollout
+from distributor.model.report import Outcome, Report
+from distributor.model.reviewed import Reviewed
+from distributor.obtaining import Obtained, obtain
+from distributor.rollout import roll_out
+from distributor.sources.contract import Source
+
+log = logging.getLogger(__name__)
+
+LOOKING_AT_ONCE: Final = 32
+"""Hosts observed at once: a dead one costs its own time-out and nobody else's."""
+
+
+class Progress(Protocol):
+    """Hears where the run stands."""
+
+    def certificate(self, name: str, text: str) -> None:
+        """Take a line on a certificate."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Take a host's outcome, as soon as it is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What is to be done."""
+
+    sources: Mapping[str, Source]
+    """By certificate name: those that the hosts use, in the inventory's order."""
+    hosts: Sequence[Host]
+    rollout: Rollout
+    dry_run: bool = False
+    no_renew: bool = False
+    renew_now: bool = False
+    accepted: Mapping[str, frozenset[str]]
+    """Hazards accepted on the command line, by host."""
+    reviewed: Reviewed | None = None
+    want_exit_code: bool = False
+
+
+def run(
+    order: Run,
+    make_tools: Callable[[Mapping[str, Obtained]], Tools],
+    progress: Progress,
+    stop: threading.Event,
+    now: Callable[[], datetime],
+) -> Report:
+    """Do all of it, and return what became of every certificate and host."""
+    started, began = now(), monotonic()
+    obtained = {
+        name: obtain(source, order, progress, stop, now) for name, source in order.sources.items()
+    }
+    tools = make_tools(obtained)
+    looked_at = _observe_all(order, obtained, tools, progress, stop)
+    outcomes = _deliver_all(order, obtained, looked_at, tools, progress, stop)
+    return Report(
+        started=started,
+        seconds=monotonic() - began,
+        dry_run=order.dry_run,
+        certificates=tuple(one.outcome for one in obtained.values()),
+        hosts=tuple(outcomes[host.name] for host in order.hosts),
+        interrupted=stop.is_set(),
+        want_exit_code=order.want_exit_code,
+    )
+
+
+def _observe_all(
+    order: Run,
+    obtained: Mapping[str, Obtained],
+    tools: Tools,
+    progress: Progress,
+    stop: threading.Event,
+) -> dict[str, Visit | Outcome]:
+    def look(host: Host) -> Visit | Outcome:
+        if stop.is_set():
+            return replace(new_outcome(host, "skipped"), warnings=("the run was interrupted",))
+        try:
+            return observe(
+                host,
+                _certificates_for(host, obtained),
+                tools,
+                dry_run=order.dry_run,
+                accepted=order.accepted.get(host.name, frozenset()),
+                reviewed=order.reviewed,
+            )
+        except Exception as error:  # noqa: BLE001 - see _as_outcome
+            return _as_outcome(host, error)
+
+    at_once = min(LOOKING_AT_ONCE, max(1, len(order.hosts)))
+    with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="observe") as pool:
+        looked_at = {}
+        for host, found in zip(order.hosts, pool.map(look, order.hosts), strict=True):
+            looked_at[host.name] = found
+            if isinstance(found, Outcome):
+                progress.ended(found)
+    return looked_at
+
+
+def _deliver_all(
+    order: Run,
+    obtained: Mapping[str, Obtained],
+    looked_at: Mapping[str, Visit | Outcome],
+    tools: Tools,
+    progress: Progress,
+    stop: threading.Event,
+) -> dict[str, Outcome]:
+    visits = {name: found for name, found in looked_at.items() if isinstance(found, Visit)}
+    bundles = {name: one.bundle for name, one in obtained.items() if one.bundle is not None}
+
+    def bring(name: str) -> Outcome:
+        try:
+            outcome = deliver(visits[name], bundles, tools)
+        except Exception as error:  # noqa: BLE001 - see _as_outcome
+            outcome = _as_outcome(visits[name].host, error)
+        progress.ended(outcome)
+        return outcome
+
+    delivered, why = roll_out(tuple(visits), bring, order.rollout, stop)
+    for name in visits.keys() - delivered.keys():
+        visits[name].close()
+        delivered[name] = replace(visits[name].outcome, status="skipped", warnings=(why,))
+        progress.ended(delivered[name])
+    return delivered | {n: found for n, found in looked_at.items() if isinstance(found, Outcome)}
+
+
+def _certificates_for(host: Host, obtained: Mapping[str, Obtained]) -> dict[str, Certificate]:
+    """Return what the host is to hold; raises when it is not to be had or not as reviewed."""
+    found = {}
+    for name in host.certificates:
+        one = obtained[name]
+        if one.certificate is None:
+            raise IssuanceError(
+                f"there is no valid certificate '{name}' to deliver",
+                hint="see what is said of the certificate",
+                step="issue",
+            )
+        if not one.as_reviewed:
+            raise StalePlan(
+                f"the certificate '{name}' is not the one that was reviewed",
+                hint="review a new plan: distribute --all --dry-run --save-plan FILE",
+                step="plan",
+            )
+        found[name] = one.certificate
+    return found
+
+
+def _as_outcome(host: Host, error: Exception) -> Outcome:
+    """Return the outcome of a host whose work ended in an error, known or not.
+
+    The one place where any exception is caught: whatever happens with one host, the others are
+    served and the report is written.
+    """
+    if isinstance(error, StalePlan):
+        return new_outcome(host, "refused", error)
+    if isinstance(error, DistributorError):
+        return new_outcome(host, "failed", error)
+    log.error("host=%s step=unexpected error=%s", host.name, type(error).__name__)
+    log.debug("host=%s", host.name, exc_info=error)
+    known = DistributorError(
+        f"an error that distribute does not know ({type(error).__name__})",
+        hint="run again with -v and report it",
+        step="unexpected",
+    )
+    return new_outcome(host, "failed", known)
