@@ -1,0 +1,162 @@
+"""What a device holds before we come, and what the inventory wants of it: one for each way to go.
+
+Every device also has its own self-signed entry, which is the default and which every service uses
+until somebody is placed otherwise, and the services of `SERVICES`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from distributor.lab.knobs import HOSTILE_DESCRIPTION
+from distributor.model.bundle import Bundle, assemble
+from distributor.model.hosts import Delivery
+from tests.certs import DAY, NOW, Issued, hierarchy
+
+DSM: Final = "DSM Desktop Service"
+FTPS: Final = "FTPS"
+DRIVE: Final = "Synology Drive Server"
+PROXY: Final = "git.example.test"
+QUICKCONNECT: Final = "QuickConnect"
+SERVICES: Final = (DSM, FTPS, DRIVE, PROXY, QUICKCONNECT)
+
+_ISSUER = hierarchy(1)
+
+
+def bundle_of(issued: Issued) -> Bundle:
+    return assemble(
+        certificate=issued.certificate_pem,
+        chain=issued.chain_pem,
+        private_key=issued.private_key_pem,
+    )
+
+
+def issue(*names: str, lasts: timedelta = 90 * DAY) -> Bundle:
+    """A bundle with a chain of one intermediate; another `lasts`, another leaf."""
+    return bundle_of(_ISSUER.issue(names, not_after=NOW + lasts))
+
+
+OLD: Final = issue("example.test", "*.example.test", lasts=20 * DAY)
+NEW: Final = issue("example.test", "*.example.test")
+MAIL: Final = issue("mail.example.test")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """An entry that somebody put on the device before."""
+
+    id: str
+    description: str
+    bundle: Bundle
+    services: tuple[str, ...] = ()
+    is_default: bool = False
+    has_chain: bool = True
+    is_stored: bool = False
+    """Our store has the pair, so that it need not be read from the device."""
+
+
+STRANGERS: Final = (
+    Placed(
+        id="decoyA",
+        description="intranet",
+        bundle=issue("intranet.decoy.test"),
+        services=(DRIVE,),
+    ),
+    Placed(id="decoyB", description=HOSTILE_DESCRIPTION, bundle=issue("other.decoy.test")),
+)
+"""Entries of other people, one of them in use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    name: str
+    placed: tuple[Placed, ...] = STRANGERS
+    deliveries: tuple[Delivery, ...] = (Delivery(certificate="wild"),)
+    bundles: Mapping[str, Bundle] = field(default_factory=lambda: {"wild": NEW})
+    proved: Mapping[str, str] = field(default_factory=lambda: {DSM: "wild"})
+    """Services that an endpoint of the inventory shows, with the certificate it should serve."""
+    makes: int = 0
+    """How many entries the device has more afterwards."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def ours(bundle: Bundle = OLD, **more: object) -> Placed:
+    """The entry of an earlier delivery, on DSM's own port."""
+    facts: dict[str, object] = {"id": "known1", "description": "wild", "services": (DSM,)}
+    return Placed(bundle=bundle, **(facts | more))  # type: ignore[arg-type]  # as Placed checks
+
+
+SCENARIOS: Final = (
+    Scenario(name="a device from the shop gets a new entry", placed=(), makes=1),
+    Scenario(
+        name="a new entry beside others becomes the default",
+        deliveries=(Delivery(certificate="wild", description="our wildcard", default=True),),
+        makes=1,
+    ),
+    Scenario(
+        name="an entry is found by its description",
+        placed=(*STRANGERS, ours(description="our wildcard", services=(DSM, FTPS))),
+        deliveries=(Delivery(certificate="wild", description="our wildcard"),),
+    ),
+    Scenario(
+        name="an entry full of markup is found by its id",
+        placed=(ours(description=HOSTILE_DESCRIPTION, is_default=True), *STRANGERS),
+        deliveries=(Delivery(certificate="wild", id="known1"),),
+    ),
+    Scenario(
+        name="an entry that somebody uploaded is adopted",
+        placed=(*STRANGERS, ours(description="by hand", services=(DSM, PROXY), is_default=True)),
+        proved={DSM: "wild", PROXY: "wild"},
+    ),
+    Scenario(
+        name="an entry is replaced whose pair the store has",
+        placed=(*STRANGERS, ours(is_stored=True)),
+    ),
+    Scenario(
+        name="a new entry takes every service",
+        deliveries=(Delivery(certificate="wild", services="all"),),
+        proved={DSM: "wild", FTPS: "wild", DRIVE: "wild"},
+        makes=1,
+    ),
+    Scenario(
+        name="listed services move to an entry that nobody uses",
+        placed=(*STRANGERS, ours(services=())),
+        deliveries=(
+            Delivery(certificate="wild", services=("ftps", "SynologyDrive/SynologyDrive", PROXY)),
+        ),
+        proved={FTPS: "wild"},
+    ),
+    Scenario(
+        name="two certificates, one replaced and one new",
+        placed=(*STRANGERS, ours()),
+        deliveries=(
+            Delivery(certificate="wild"),
+            Delivery(certificate="mail", services=(FTPS,)),
+        ),
+        bundles={"wild": NEW, "mail": MAIL},
+        proved={DSM: "wild", FTPS: "mail"},
+        makes=1,
+    ),
+    Scenario(
+        name="a missing chain is repaired",
+        placed=(*STRANGERS, ours(NEW, has_chain=False)),
+    ),
+    Scenario(
+        name="a missing chain is repaired though the store has the pair whole",
+        placed=(*STRANGERS, ours(NEW, has_chain=False, is_stored=True)),
+    ),
+    Scenario(
+        name="an entry that is right becomes the default",
+        placed=(*STRANGERS, ours(NEW)),
+        deliveries=(Delivery(certificate="wild", default=True),),
+    ),
+    Scenario(
+        name="a service moves to an entry that is right",
+        placed=(*STRANGERS, ours(NEW)),
+        deliveries=(Delivery(certificate="wild", services=(FTPS,)),),
+        proved={DSM: "wild", FTPS: "wild"},
+    ),
+)

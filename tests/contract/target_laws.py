@@ -1,0 +1,425 @@
+"""The laws of `targets.contract` as tests. A kind runs them by giving a rig for its device."""
+
+import logging
+import stat
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pytest
+
+from distributor.model.bundle import Bundle, Certificate
+from distributor.model.endpoints import Served, all_serve
+from distributor.model.errors import Ambiguous, DistributorError
+from distributor.model.hosts import Host
+from distributor.model.plan import Plan, diff, make_plan
+from distributor.model.snapshot import Snapshot
+from distributor.model.state import CERTIFICATE, CHAIN, DEFAULT, LEAF, UNREADABLE, Address, State
+from distributor.store import Store
+from distributor.targets.contract import Session, Target
+from tests.contract.scenarios import DSM, FTPS, SCENARIOS, STRANGERS, Scenario, ours
+
+When = Literal["before", "after"]
+Counted = Literal["writes", "requests"]
+
+
+@dataclass(frozen=True, slots=True)
+class RawEntry:
+    description: str
+    leaf: str
+    chain: tuple[str, ...]
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """What the device holds, seen past its driver: entries and bindings by id."""
+
+    entries: Mapping[str, RawEntry]
+    bindings: Mapping[str, str]
+    default: str
+
+
+class Rig(ABC):
+    """One device under test, and everything that the laws want to know of it."""
+
+    host: Host
+    store: Store
+    scenario: Scenario
+
+    @abstractmethod
+    def target(self) -> Target:
+        """A driver of its own: nothing is carried over from an earlier one."""
+
+    @abstractmethod
+    def served(self) -> tuple[Served, ...]:
+        """What the endpoints show, once the device is at rest."""
+
+    @abstractmethod
+    def raw(self) -> Raw:
+        """What it holds."""
+
+    @property
+    @abstractmethod
+    def writes(self) -> int:
+        """How many changes the device made."""
+
+    @abstractmethod
+    def hide(self, entry_id: str) -> None:
+        """Let the content of an entry be unreadable from now on."""
+
+    @abstractmethod
+    def cut(self, nth: int, when: When, counted: Counted) -> None:
+        """Cut the connection at the n-th write or request from now on."""
+
+    @abstractmethod
+    def heal(self) -> bool:
+        """Let it work again; tell whether it was cut."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End the device."""
+
+    @abstractmethod
+    def secrets(self) -> Iterable[str]:
+        """What nobody may see: passwords, sessions, tokens."""
+
+    @abstractmethod
+    def urls(self) -> Iterable[str]:
+        """What the device saw as URLs."""
+
+    @property
+    def certificates(self) -> dict[str, Certificate]:
+        return {name: one.certificate(name) for name, one in self.scenario.bundles.items()}
+
+    def inspect(self) -> State:
+        served = self.served()
+        with self.target().open() as session:
+            return session.inspect(served)
+
+    def plan(self, observed: State) -> Plan:
+        wanted = self.certificates
+        return make_plan(
+            self.host.name, observed, self.target().desired(wanted), tuple(wanted.values())
+        )
+
+    def keep(self, session: Session, plan: Plan) -> Snapshot:
+        """Take a snapshot, and return it as another process would find it on the disk."""
+        self.store.snapshots.save(session.snapshot(plan))
+        kept = self.store.snapshots.last(self.host.name)
+        assert kept is not None
+        return kept
+
+    def apply(self) -> tuple[Plan, Snapshot]:
+        served = self.served()
+        with self.target().open() as session:
+            plan = self.plan(session.inspect(served))
+            kept = self.keep(session, plan)
+            session.apply(plan, self.scenario.bundles)
+        return plan, kept
+
+
+@dataclass
+class Watch(logging.Handler):
+    """Collects everything that is said, and holds it against what must not be said."""
+
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(logging.DEBUG)
+
+    __hash__ = logging.Handler.__hash__
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said += [record.getMessage(), repr(record.args)]
+        if record.exc_info is not None:
+            self.said.append(logging.Formatter().formatException(record.exc_info))
+
+    def hear(self, *things: object) -> None:
+        """Take what a person could be shown of these."""
+        for thing in things:
+            self.said += [repr(thing), str(thing)]
+            if isinstance(thing, BaseException):
+                self.said += traceback.format_exception(thing)
+
+    def require_silence(self, secrets: Iterable[str]) -> None:
+        everything = "\n".join(self.said)
+        for secret in secrets:
+            assert secret not in everything
+
+
+@contextmanager
+def watched() -> Any:
+    """Hear every logger at DEBUG for as long as the context lasts."""
+    watch, root = Watch(), logging.getLogger()
+    level = root.level
+    root.addHandler(watch)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield watch
+    finally:
+        root.removeHandler(watch)
+        root.setLevel(level)
+
+
+def key_lines(*bundles: Bundle) -> set[str]:
+    """The lines of the private keys that give something away."""
+    lines = (line for b in bundles for line in b.private_key_pem.reveal().splitlines())
+    return {line for line in lines if "-----" not in line and len(line) > 20}
+
+
+def require_private(folder: Path) -> None:
+    """Nobody else may read what lies in the state folder."""
+    for path in folder.rglob("*"):
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
+
+
+class TargetLaws(ABC):
+    """Each kind's class of tests: it says which, and makes rigs."""
+
+    covers: ClassVar[tuple[str, str] | None] = None
+    """Kind and way, as `wiring.TARGETS` has them; None for the reference."""
+
+    @abstractmethod
+    def rig(self, scenario: Scenario, folder: Path) -> AbstractContextManager[Rig]:
+        """Give a device as the scenario says, and end it."""
+
+    @pytest.fixture
+    def watch(self) -> Any:
+        with watched() as watch:
+            yield watch
+
+    @pytest.fixture
+    def make(self, watch: Watch, tmp_path: Path) -> Callable[..., AbstractContextManager[Rig]]:
+        """Make rigs whose every word, URL and file is searched for secrets at the end: law 7."""
+        number = 0
+
+        @contextmanager
+        def make(scenario: Scenario) -> Any:
+            nonlocal number
+            number += 1
+            folder = tmp_path / str(number)
+            with self.rig(scenario, folder) as rig:
+                yield rig
+                placed = (one.bundle for one in scenario.placed)
+                secrets = key_lines(*scenario.bundles.values(), *placed) | set(rig.secrets())
+                watch.hear(*rig.urls())
+                watch.require_silence(secrets)
+                require_private(folder)
+
+        return make
+
+    @pytest.fixture(params=SCENARIOS, ids=str)
+    def scenario(self, request: pytest.FixtureRequest) -> Scenario:
+        found: Scenario = request.param
+        return found
+
+    def test_inspecting_changes_nothing_and_twice_gives_the_same(
+        self, make: Any, scenario: Scenario
+    ) -> None:
+        with make(scenario) as rig:
+            raw, served = rig.raw(), rig.served()
+            with rig.target().open() as session:
+                first, second = session.inspect(served), session.inspect(served)
+            assert first == second == rig.inspect()
+            assert rig.raw() == raw
+            assert rig.writes == 0
+
+    def test_what_is_told_is_all_there_is_and_true(self, make: Any, scenario: Scenario) -> None:
+        with make(scenario) as rig:
+            raw, state = rig.raw(), rig.inspect()
+            entries = state.of_kind("certificate")
+            assert {one.id: one.name for one in entries} == {
+                known: entry.description for known, entry in raw.entries.items()
+            }
+            for one in entries:
+                assert state.get(one, LEAF) in {UNREADABLE, raw.entries[one.id].leaf}
+                assert state.get(one, CHAIN) in {UNREADABLE, raw.entries[one.id].chain}
+            assert {s.id: _used(state, s) for s in state.of_kind("service")} == raw.bindings
+            assert _used(state, DEFAULT) == raw.default
+
+    def test_desired_works_with_nothing_running(self, make: Any, scenario: Scenario) -> None:
+        with make(scenario) as rig:
+            running = rig.target().desired(rig.certificates)
+            rig.stop()
+            assert rig.target().desired(rig.certificates) == running
+            assert set(_sakes(running)) == set(scenario.bundles)
+
+    def test_a_snapshot_changes_nothing(self, make: Any, scenario: Scenario, watch: Watch) -> None:
+        with make(scenario) as rig:
+            raw, served = rig.raw(), rig.served()
+            with rig.target().open() as session:
+                plan = rig.plan(session.inspect(served))
+                snapshot = session.snapshot(plan)
+                watch.hear(plan, snapshot, session)
+            assert snapshot.before == plan.observed
+            assert rig.raw() == raw
+            assert rig.writes == 0
+
+    def test_after_apply_nothing_is_left_to_do(
+        self, make: Any, scenario: Scenario, watch: Watch
+    ) -> None:
+        with make(scenario) as rig:
+            plan, _ = rig.apply()
+            watch.hear(plan, rig.target())
+            assert not plan.is_noop
+            assert all_serve(rig.served(), rig.certificates)
+            state = rig.inspect()
+            assert diff(state, rig.target().desired(rig.certificates)) == ()
+            raw, writes = rig.raw(), rig.writes
+            again = rig.plan(state)
+            assert again.is_noop
+            with rig.target().open() as session:
+                session.apply(again, scenario.bundles)
+            assert (rig.raw(), rig.writes) == (raw, writes)
+
+    def test_nothing_outside_the_plan_changes(self, make: Any, scenario: Scenario) -> None:
+        with make(scenario) as rig:
+            before = rig.raw()
+            plan, _ = rig.apply()
+            after = rig.raw()
+            changed = {change.address for change in plan.changes}
+            brought = {one.id for one in changed if one.kind == "certificate"}
+            moved = {one.id for one in changed if one.kind == "service"}
+            for known, entry in before.entries.items():
+                assert after.entries[known].description == entry.description
+                assert known in brought or after.entries[known] == entry
+            assert len(after.entries) - len(before.entries) == scenario.makes
+            assert {k: v for k, v in after.bindings.items() if k not in moved} == {
+                k: v for k, v in before.bindings.items() if k not in moved
+            }
+            assert DEFAULT in changed or after.default == before.default
+
+    def test_a_rollback_undoes_all_of_it(self, make: Any, scenario: Scenario) -> None:
+        with make(scenario) as rig:
+            before, state = rig.raw(), rig.inspect()
+            _, kept = rig.apply()
+            assert rig.raw() != before
+            _roll_back(rig, kept)
+            _require_restored(rig, before, state)
+
+    def test_a_rollback_without_any_change_changes_nothing(
+        self, make: Any, scenario: Scenario
+    ) -> None:
+        with make(scenario) as rig:
+            before, served, state = rig.raw(), rig.served(), rig.inspect()
+            with rig.target().open() as session:
+                kept = rig.keep(session, rig.plan(session.inspect(served)))
+            _roll_back(rig, kept)
+            _require_restored(rig, before, state)
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_a_fault_at_every_write_can_be_undone(
+        self, make: Any, scenario: Scenario, watch: Watch, when: When
+    ) -> None:
+        nth, was_cut = 0, True
+        while was_cut:
+            nth += 1
+            with make(scenario) as rig:
+                before, served, state = rig.raw(), rig.served(), rig.inspect()
+                target = rig.target()
+                with target.open() as session:
+                    plan = rig.plan(session.inspect(served))
+                    kept = rig.keep(session, plan)
+                    rig.cut(nth, when, "writes")
+                    try:
+                        session.apply(plan, scenario.bundles)
+                    except DistributorError as error:
+                        watch.hear(error)
+                    else:
+                        # What the driver says it did, it did: a lost answer is no excuse.
+                        _require_applied(rig)
+                    was_cut = rig.heal()
+                _roll_back(rig, kept, target)
+                _require_restored(rig, before, state)
+        assert nth > 1
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_a_connection_cut_at_every_step_can_be_undone(
+        self, make: Any, watch: Watch, when: When
+    ) -> None:
+        scenario = SCENARIOS[1]
+        nth, was_cut = 0, True
+        while was_cut:
+            nth += 1
+            with make(scenario) as rig:
+                before, served, state = rig.raw(), rig.served(), rig.inspect()
+                target, kept = rig.target(), None
+                rig.cut(nth, when, "requests")
+                try:
+                    with target.open() as session:
+                        plan = rig.plan(session.inspect(served))
+                        kept = rig.keep(session, plan)
+                        session.apply(plan, scenario.bundles)
+                except DistributorError as error:
+                    watch.hear(error)
+                was_cut = rig.heal()
+                if kept is not None:
+                    _roll_back(rig, kept, target)
+                _require_restored(rig, before, state)
+        assert nth > 1
+
+    def test_what_cannot_be_read_is_unreadable_and_never_absent(
+        self, make: Any, scenario: Scenario
+    ) -> None:
+        with make(scenario) as rig:
+            state = rig.inspect()
+            for known in rig.raw().entries:
+                rig.hide(known)
+            hidden = rig.inspect()
+            assert set(hidden.facts) == set(state.facts)
+            for address, facts in state.facts.items():
+                secret = {LEAF, CHAIN} if address.kind == "certificate" else set()
+                assert hidden.facts[address] == {
+                    **facts,
+                    **dict.fromkeys(secret, UNREADABLE),
+                }
+
+    def test_two_entries_of_one_description_are_ambiguous(self, make: Any) -> None:
+        twin = ours(id="known2", services=())
+        with make(Scenario(name="twins", placed=(*STRANGERS, ours(), twin))) as rig:
+            with pytest.raises(Ambiguous, match=r"known1.*known2"):
+                rig.plan(rig.inspect())
+            assert rig.writes == 0
+
+    def test_two_services_of_one_endpoint_are_proved_apart(self, make: Any) -> None:
+        scenario = Scenario(
+            name="apart",
+            placed=(*STRANGERS, ours(services=(FTPS,))),
+            proved={DSM: "wild", FTPS: "wild"},
+        )
+        with make(scenario) as rig:
+            rig.apply()
+            assert all_serve(rig.served(), rig.certificates)
+            assert rig.plan(rig.inspect()).is_noop
+
+
+def _used(state: State, address: Address) -> str:
+    used = state.get(address, CERTIFICATE)
+    assert isinstance(used, Address)
+    return used.id
+
+
+def _sakes(state: State) -> Iterable[object]:
+    return (state.get(one, "for") for one in state.of_kind("certificate"))
+
+
+def _roll_back(rig: Rig, kept: Snapshot, target: Target | None = None) -> None:
+    with (target or rig.target()).open() as session:
+        session.rollback(kept)
+
+
+def _require_applied(rig: Rig) -> None:
+    assert all_serve(rig.served(), rig.certificates)
+    with rig.target().open() as session:
+        state = session.inspect(rig.served())
+    assert diff(state, rig.target().desired(rig.certificates)) == ()
+
+
+def _require_restored(rig: Rig, before: Raw, state: State) -> None:
+    assert rig.raw() == before
+    assert rig.inspect() == state
