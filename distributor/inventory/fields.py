@@ -116,7 +116,7 @@ class SecretTable(Table):
                 "a plain secret is refused while others may read the inventory: "
                 "`chmod 600` it, or use env or file"
             )
-        if not value.reveal():
+        if value.is_empty:
             raise ValueError("must not be empty")
         return value
 

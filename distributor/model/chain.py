@@ -7,6 +7,7 @@ from datetime import datetime
 from cryptography import x509
 
 from distributor.model.bundle import common_name_of, fingerprint, is_signed_by
+from distributor.model.errors import BundleError
 from distributor.model.text import printable
 
 
@@ -41,17 +42,11 @@ class Chain:
 def read_chain(
     certificates: Sequence[x509.Certificate], roots: Collection[x509.Certificate]
 ) -> Chain:
-    """Return what is to be said of `certificates` (leaf first), judged against `roots`."""
-    links = tuple(
-        Link(
-            role=_role(number, certificate),
-            subject=_name(certificate.subject),
-            issuer=_name(certificate.issuer),
-            fingerprint=fingerprint(certificate),
-            not_after=certificate.not_valid_after_utc,
-        )
-        for number, certificate in enumerate(certificates)
-    )
+    """Return what is to be said of `certificates` (leaf first), judged against `roots`.
+
+    Raises BundleError when the names of one are malformed.
+    """
+    links = tuple(_link(number, certificate) for number, certificate in enumerate(certificates))
     for number in range(len(certificates) - 1):
         if not is_signed_by(certificates[number], certificates[number + 1]):
             verdict = f"broken: {links[number + 1].subject} does not sign {links[number].subject}"
@@ -64,6 +59,21 @@ def read_chain(
         what = "self-signed" if len(links) == 1 else f"ends at the unknown root {links[-1].subject}"
         return Chain(links, None, what)
     return Chain(links, None, f"the issuer {links[-1].issuer} is neither sent nor a known root")
+
+
+def _link(number: int, certificate: x509.Certificate) -> Link:
+    try:
+        return Link(
+            role=_role(number, certificate),
+            subject=_name(certificate.subject),
+            issuer=_name(certificate.issuer),
+            fingerprint=fingerprint(certificate),
+            not_after=certificate.not_valid_after_utc,
+        )
+    except (ValueError, TypeError) as error:
+        raise BundleError(
+            f"certificate {number + 1} of the chain has malformed names", hint="obtain a new one"
+        ) from error
 
 
 def _role(number: int, certificate: x509.Certificate) -> str:

@@ -22,6 +22,11 @@ class Secret:
         """Return the text itself."""
         return self._value
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no text at all."""
+        return not self._value
+
     def __repr__(self) -> str:
         return _MASK
 

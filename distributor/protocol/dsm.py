@@ -1,6 +1,7 @@
 """The DSM Web API: what is sent and what an answer means (dsm-web-api facts, sections 1 to 3)."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +24,12 @@ OLDEST_LOGIN: Final = 3
 
 _NO_TOKEN: Final = "--------"  # noqa: S105 - DSM's literal for "no token"
 _MONTHS: Final = tuple("JanFebMarAprMayJunJulAugSepOctNovDec"[n : n + 3] for n in range(0, 36, 3))
+_TIME: Final = re.compile(
+    r"([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([0-9]{4}) GMT"
+)
+_PATH: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/-]*")
+_HEADER_VALUE: Final = re.compile(r"[!#-+\--:<-\[\]-~]+")
+"""Characters that a cookie's value may have (RFC 6265 section 4.1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +110,7 @@ def info_query(apis: Sequence[str]) -> dict[str, str]:
 def parse_info(data: Mapping[str, Any]) -> dict[str, Api]:
     """Return the APIs that a box advertises; one that it does not have is absent."""
     try:
-        return {
-            str(name): Api(str(api["path"]), int(api["minVersion"]), int(api["maxVersion"]))
-            for name, api in data.items()
-        }
+        return {name: _api(api) for name, api in data.items()}
     except (KeyError, TypeError, ValueError) as error:
         raise _unexpected("its list of APIs") from error
 
@@ -135,12 +139,14 @@ def logout_form(auth: Api) -> dict[str, str]:
 
 
 def parse_login(data: Mapping[str, Any]) -> Login:
-    """Return session id and token; raises ProtocolError when there is no session id."""
+    """Return session id and token.
+
+    Raises ProtocolError when there is no session id, or one that a header cannot carry.
+    """
     sid, token = data.get("sid"), data.get("synotoken")
-    if not isinstance(sid, str) or not sid:
-        raise _unexpected("its answer to the login")
-    usable = isinstance(token, str) and token not in {"", _NO_TOKEN}
-    return Login(sid, token if usable else None)
+    if token is None or token in ("", _NO_TOKEN):
+        return Login(_header_value(sid), None)
+    return Login(_header_value(sid), _header_value(token))
 
 
 def session_headers(login: Login) -> dict[str, str]:
@@ -211,7 +217,7 @@ def parse_answer(status: int, body: bytes) -> dict[str, Any] | Refusal:
         return data if isinstance(data, dict) else {}
     reason = envelope.get("error")
     code = reason.get("code") if isinstance(reason, dict) else None
-    return refusal(code if isinstance(code, int) else 100)
+    return refusal(code if type(code) is int else 100)
 
 
 def refusal(code: int) -> Refusal:
@@ -236,38 +242,69 @@ def parse_time(text: str) -> datetime:
 
     Raises ValueError for anything else. The names of months are English whatever the locale.
     """
-    month, day, clock, year, zone = text.split()
-    if zone != "GMT":
-        raise ValueError(zone)
-    hour, minute, second = (int(part) for part in clock.split(":"))
-    number = _MONTHS.index(month) + 1
-    return datetime(int(year), number, int(day), hour, minute, second, tzinfo=UTC)
+    parts = _TIME.fullmatch(text)
+    if parts is None:
+        raise ValueError(text)
+    month = _MONTHS.index(parts[1]) + 1
+    day, hour, minute, second, year = (int(parts[group]) for group in range(2, 7))
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+
+
+def _api(listed: Mapping[str, Any]) -> Api:
+    path, oldest, newest = listed["path"], listed["minVersion"], listed["maxVersion"]
+    if type(oldest) is not int or type(newest) is not int or not _PATH.fullmatch(path):
+        raise ValueError(path)
+    return Api(path, oldest, newest)
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:
     subject, issuer = item["subject"], item["issuer"]
-    names = subject.get("sub_alt_name") or [subject.get("common_name", "")]
+    alternative = subject.get("sub_alt_name", [])
+    if not isinstance(alternative, list):
+        raise TypeError("sub_alt_name")
+    names = alternative or [subject.get("common_name", "")]
     return Entry(
-        id=str(item["id"]),
-        description=str(item.get("desc", "")),
-        names=tuple(sorted({str(name).lower() for name in names if name})),
-        issued_by=str(issuer.get("common_name", "")),
+        id=_text(item["id"], least=1),
+        description=_text(item.get("desc", "")),
+        names=tuple(sorted({_text(name).lower() for name in names if name != ""})),
+        issued_by=_text(issuer.get("common_name", "")),
         valid_from=parse_time(item["valid_from"]),
         valid_till=parse_time(item["valid_till"]),
-        is_default=bool(item.get("is_default", False)),
-        renewable=bool(item.get("renewable", False)),
+        is_default=_flag(item.get("is_default", False)),
+        renewable=_flag(item.get("renewable", False)),
         self_signed="self_signed_cacrt_info" in item,
-        user_deletable=bool(item.get("user_deletable", True)),
+        user_deletable=_flag(item.get("user_deletable", True)),
         services=tuple(
             Service(
-                subscriber=str(service["subscriber"]),
-                service=str(service["service"]),
-                display_name=str(service.get("display_name", "")),
+                subscriber=_text(service["subscriber"]),
+                service=_text(service["service"]),
+                display_name=_text(service.get("display_name", "")),
                 listed=service,
             )
             for service in item.get("services", [])
         ),
     )
+
+
+def _header_value(value: Any) -> str:
+    if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+        raise _unexpected("its answer to the login")
+    return value
+
+
+def _text(value: Any, least: int = 0) -> str:
+    """Return a text of at least that many characters, which can also be sent back as UTF-8."""
+    if not isinstance(value, str) or len(value) < least:
+        raise TypeError("no text")
+    value.encode("utf-8")  # raises ValueError for half of a surrogate pair
+    return value
+
+
+def _flag(value: Any) -> bool:
+    # A word such as "false" would be true to Python; which entry is the default hangs on this.
+    if not isinstance(value, bool):
+        raise TypeError("no truth value")
+    return value
 
 
 def _unexpected(what: str) -> ProtocolError:

@@ -136,7 +136,9 @@ def test_a_chain_file_without_a_certificate_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", [private_key(), private_key("ec384"), private_key("rsa2048")], ids=str
+    "key",
+    [private_key(), private_key("ec384"), private_key("rsa2048")],
+    ids=["ec256", "ec384", "rsa2048"],
 )
 def test_a_key_of_another_leaf_is_refused(key: PrivateKey) -> None:
     stranger = replace(ISSUED, key=key)

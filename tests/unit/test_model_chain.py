@@ -4,9 +4,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from distributor.model.bundle import fingerprint
 from distributor.model.chain import Link, read_chain
+from distributor.model.errors import BundleError
 from tests.certs import DAY, NOW, hierarchy, self_signed
 
 NAMES = ("example.com", "*.example.com")
@@ -67,6 +69,16 @@ def test_a_leaf_that_signed_itself_is_complete_only_where_it_is_expected() -> No
     leaf = self_signed(("synology",)).leaf
     assert read_chain((leaf,), []).verdict == "self-signed"
     assert read_chain((leaf,), [leaf]).verdict == "complete, up to synology"
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_malformed_name_anywhere_is_our_own_error(place: int) -> None:
+    issued = hierarchy(1).issue(NAMES, common_name="Straße")
+    der = issued.leaf.public_bytes(Encoding.DER).replace("Straße".encode(), b"Stra\xff\xffe")
+    served = [issued.chain[0], issued.chain[0]]
+    served[place] = x509.load_der_x509_certificate(der)
+    with pytest.raises(BundleError, match=f"certificate {place + 1} of the chain has malformed"):
+        read_chain(served, [])
 
 
 def test_names_without_common_name_and_with_control_characters_are_shown_harmlessly() -> None:

@@ -173,6 +173,7 @@ def test_a_key_that_signs_nothing_is_refused() -> None:
         (key_pem(RSA) + ISSUED.private_key_pem, "2 private keys"),
         (key_pem(RSA) * 3, "3 private keys"),
     ],
+    ids=["nothing", "certificates", "two", "three"],
 )
 def test_there_must_be_one_key(text: bytes, found: str) -> None:
     with pytest.raises(BundleError, match=f"the key holds {found}"):
@@ -180,7 +181,9 @@ def test_there_must_be_one_key(text: bytes, found: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"\xef\xbb\xbf", b"\xff\xfe", b"PK\x03\x04", b"<html>", ISSUED.private_key_pem]
+    "text",
+    [b"", b"\xef\xbb\xbf", b"\xff\xfe", b"PK\x03\x04", b"<html>", ISSUED.private_key_pem],
+    ids=["nothing", "UTF-8 mark", "UTF-16 mark", "zip", "HTML", "key"],
 )
 def test_there_must_be_a_certificate(text: bytes) -> None:
     with pytest.raises(BundleError, match="the chain holds no certificate"):
