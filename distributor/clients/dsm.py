@@ -63,30 +63,20 @@ class DsmSession:
         """Whether the box speaks as DSM 6 does: its newest login is version 6."""
         return dsm.login_version(self._auth) < dsm.NEWEST_LOGIN
 
-    def sign_in(self) -> None:
+    @property
+    def has_written(self) -> bool:
+        """Whether something was sent that may make the web server restart."""
+        return self._has_written
+
+    def sign_in(self, *, after_write: bool = False) -> None:
         """Find the APIs and sign in, once.
 
-        Raises AuthRefused with the reason when the box says no: the same words are never sent
-        again.
+        After a write of an earlier session the box may be restarting: it is waited for. Raises
+        AuthRefused with the reason when the box says no: the same words are never sent again.
         """
-        wanted = (dsm.AUTH, dsm.CERTIFICATE, dsm.CRT, dsm.SERVICE)
-        path = f"/webapi/{dsm.INFO_PATH}"
-        answer = self._http.request("POST", path, form=dsm.info_query(wanted), seconds=READ_SECONDS)
-        self._apis = dsm.parse_info(self._data(answer, "discovery"))
-        missing = [api for api in wanted if api not in self._apis]
-        if missing:
-            raise ProtocolError(
-                f"the box does not offer {', '.join(missing)}",
-                hint="is this a DiskStation with DSM 7?",
-                step="discovery",
-            )
-        if self._auth.newest < dsm.OLDEST_LOGIN:
-            raise ProtocolError(
-                f"the box's newest login is version {self._auth.newest}",
-                hint="update DSM",
-                step="discovery",
-            )
-        self._sign_in()
+        self._has_written = after_write
+        self._waiting(self._discover)
+        self._waiting(self._sign_in)
 
     def close(self) -> None:
         """Sign out and close the connections; a box that cannot be asked any more is left alone."""
@@ -103,7 +93,8 @@ class DsmSession:
 
     def certificates(self) -> tuple[dsm.Entry, ...]:
         """Return what the box lists; waits for it while it restarts."""
-        return dsm.parse_list(self._call(dsm.CRT, dsm.call_form(dsm.CRT, "list"), "list"))
+        form = dsm.call_form(dsm.CRT, "list")
+        return dsm.parse_list(self._patiently(lambda: self._call(dsm.CRT, form, "list")))
 
     def export(self, entry_id: str) -> bytes:
         """Return the zip with the pair of one entry."""
@@ -136,24 +127,28 @@ class DsmSession:
         `entry_id` empty makes a new entry. It is never repeated here: when Unreachable is raised
         the import may have worked, and the caller has to look.
         """
-        self._http.fresh()
         self._has_written = True
-        answer = self._http.request(
-            "POST",
-            f"/webapi/{self._apis[dsm.CERTIFICATE].path}",
-            query={"api": dsm.CERTIFICATE, "method": "import", "version": "1"},
-            parts=dsm.import_parts(
-                private_key=bundle.private_key_pem.reveal().encode("ascii"),
-                leaf=bundle.leaf_pem,
-                chain=bundle.chain_pem,
-                entry_id=entry_id,
-                description=description,
-                as_default=as_default,
-            ),
-            headers=self._headers(),
-            seconds=WRITE_SECONDS,
-        )
-        data = self._data(answer, "import")
+
+        def ask() -> dict[str, Any]:
+            self._http.fresh()
+            answer = self._http.request(
+                "POST",
+                f"/webapi/{self._apis[dsm.CERTIFICATE].path}",
+                query={"api": dsm.CERTIFICATE, "method": "import", "version": "1"},
+                parts=dsm.import_parts(
+                    private_key=bundle.private_key_pem.reveal().encode("ascii"),
+                    leaf=bundle.leaf_pem,
+                    chain=bundle.chain_pem,
+                    entry_id=entry_id,
+                    description=description,
+                    as_default=as_default,
+                ),
+                headers=self._headers(),
+                seconds=WRITE_SECONDS,
+            )
+            return self._data(answer, "import")
+
+        data = self._in_session(ask)
         identifier = data.get("id")
         log.info("dsm step=import restarts=%s", bool(data.get("restart_httpd")))
         return identifier if isinstance(identifier, str) and identifier else None
@@ -161,7 +156,9 @@ class DsmSession:
     def move(self, moves: Sequence[dsm.Move]) -> None:
         """Move services to other entries; moving one to where it is already is left out.
 
-        DSM 6 was seen to drop the binding altogether in that case (dsm-web-api facts 3.5).
+        DSM 6 was seen to drop the binding altogether in that case (dsm-web-api facts 3.5). Like an
+        import it is sent once: each move names the entry that the service leaves, which it may
+        have left when the answer was lost.
         """
         needed = [move for move in moves if move.old_id != move.new_id]
         if needed:
@@ -171,15 +168,34 @@ class DsmSession:
     def make_default(self, entry_id: str, description: str) -> None:
         """Make an entry the default; its description has to be sent along, or it is lost."""
         form = dsm.call_form(dsm.CRT, "set", id=entry_id, desc=description, as_default=True)
-        self._write(dsm.CRT, form, "default")
+        self._waiting(lambda: self._write(dsm.CRT, form, "default"))
 
     def delete(self, entry_ids: Iterable[str]) -> None:
-        """Remove entries."""
+        """Remove entries; sent once, since an entry that is gone cannot be removed again."""
         self._write(dsm.CRT, dsm.call_form(dsm.CRT, "delete", ids=list(entry_ids)), "delete")
 
     @property
     def _auth(self) -> dsm.Api:
         return self._apis[dsm.AUTH]
+
+    def _discover(self) -> None:
+        wanted = (dsm.AUTH, dsm.CERTIFICATE, dsm.CRT, dsm.SERVICE)
+        path = f"/webapi/{dsm.INFO_PATH}"
+        answer = self._http.request("POST", path, form=dsm.info_query(wanted), seconds=READ_SECONDS)
+        self._apis = dsm.parse_info(self._data(answer, "discovery"))
+        missing = [api for api in wanted if api not in self._apis]
+        if missing:
+            raise ProtocolError(
+                f"the box does not offer {', '.join(missing)}",
+                hint="is this a DiskStation with DSM 7?",
+                step="discovery",
+            )
+        if self._auth.newest < dsm.OLDEST_LOGIN:
+            raise ProtocolError(
+                f"the box's newest login is version {self._auth.newest}",
+                hint="update DSM",
+                step="discovery",
+            )
 
     def _sign_in(self) -> None:
         form = dsm.login_form(self._auth, self._user, self._password().reveal())
@@ -197,14 +213,13 @@ class DsmSession:
         log.info("dsm step=login result=ok token=%s", self._login.token is not None)
 
     def _write(self, api: str, form: dict[str, str], step: str) -> None:
-        # Each of these says what is to be, not what is to be done: repeating it changes nothing.
         self._has_written = True
-        data = self._call(api, form, step)
+        data = self._in_session(lambda: self._call(api, form, step))
         log.info("dsm step=%s restarts=%s", step, bool(data.get("restart_httpd")))
 
     def _call(self, api: str, form: dict[str, str], step: str) -> dict[str, Any]:
-        path = self._apis[api].path
-        return self._patiently(lambda: self._data(self._post(path, form, WRITE_SECONDS), step))
+        answer = self._post(self._apis[api].path, form, WRITE_SECONDS)
+        return self._data(answer, step)
 
     def _post(self, path: str, form: dict[str, str], seconds: float) -> Answer:
         return self._http.request(
@@ -224,6 +239,10 @@ class DsmSession:
 
     def _patiently(self, ask: Callable[[], Result]) -> Result:
         """Ask; after a write also wait out the web server's restart, and sign in again."""
+        return self._waiting(lambda: self._in_session(ask))
+
+    def _waiting(self, ask: Callable[[], Result]) -> Result:
+        """Ask; after a write repeat it for as long as the web server is away."""
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: self._has_written and is_away(error)),
             stop=tenacity.stop_after_delay(self._patience),
@@ -231,7 +250,7 @@ class DsmSession:
             sleep=self._sleep,
             reraise=True,
         )
-        result: Result = attempts(self._in_session, ask)
+        result: Result = attempts(ask)
         return result
 
     def _in_session(self, ask: Callable[[], Result]) -> Result:

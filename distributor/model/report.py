@@ -100,11 +100,11 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The exit code that tells the truth: interrupted, then 5, 3, 1, 4, 0."""
-        if self.interrupted:
-            return INTERRUPTED
+        """The exit code that tells the truth: 5, then interrupted, 3, 1, 4, 0."""
         if any(outcome.status == "broken" for outcome in self.hosts):
             return BROKEN
+        if self.interrupted:
+            return INTERRUPTED
         if any(outcome.status == "failed" for outcome in self.certificates):
             return NOT_OBTAINED
         if not all(outcome.is_well for outcome in self.hosts):

@@ -1,9 +1,10 @@
 """A DiskStation by its Web API: translates between addresses and facts, and DSM's calls."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Final
 
 from distributor.clients.dsm import DsmSession, is_away
 from distributor.model.bundle import Bundle, Certificate, assemble, fingerprint
@@ -13,7 +14,7 @@ from distributor.model.errors import (
     ApplyFailed,
     BundleError,
     DeviceRefused,
-    DistributorError,
+    HostError,
     RollbackFailed,
     UnsafePlan,
 )
@@ -48,6 +49,9 @@ from distributor.protocol.dsm import Entry, Move
 
 log = logging.getLogger(__name__)
 
+TRIES: Final = 3
+"""How often a change is sent at most when its answer is lost, as it is by a restart."""
+
 FindBundle = Callable[[str], Bundle | None]
 """Gives the bundle whose leaf has a fingerprint, if the store holds it."""
 
@@ -66,6 +70,7 @@ class DiskstationApi:
         self._connect = connect
         self._find_bundle = find_bundle
         self._now = now
+        self._has_written = False
 
     def desired(self, certificates: Mapping[str, Certificate]) -> State:
         """Return entry, bindings and default of each delivery."""
@@ -91,9 +96,10 @@ class DiskstationApi:
         """Sign in for as long as the context lasts."""
         session = self._connect()
         try:
-            session.sign_in()
+            session.sign_in(after_write=self._has_written)
             yield DiskstationSession(self._host, session, self._find_bundle, self._now)
         finally:
+            self._has_written = session.has_written
             session.close()
 
     def _services(self, delivery: Delivery) -> tuple[str, ...]:
@@ -148,7 +154,7 @@ class DiskstationSession:
             host=plan.host,
             taken=self._now(),
             before=plan.observed,
-            creates=tuple({entry for entry in _entries_of(plan) if not entry.id}),
+            creates=tuple(sorted(entry for entry in _entries_of(plan) if not entry.id)),
             pairs={address: self._pair(plan, address) for address in sorted(overwritten)},
         )
 
@@ -194,22 +200,34 @@ class DiskstationSession:
     def _remove_made(self, snapshot: Snapshot) -> None:
         known = {entry.id for entry in snapshot.before.of_kind("certificate")}
         made = {entry.name for entry in snapshot.creates}
-        leftover = [
-            entry
-            for entry in self._dsm.certificates()
-            if entry.id not in known and entry.description in made
-        ]
-        if any(entry.services or entry.is_default for entry in leftover):
-            raise RollbackFailed(
-                "the new certificate is still in use", hint="look at the box", step="rollback"
-            )
-        if leftover:
-            self._dsm.delete(entry.id for entry in leftover)
+        for _ in range(TRIES):
+            leftover = [
+                entry
+                for entry in self._dsm.certificates()
+                if entry.id not in known and entry.description in made
+            ]
+            if not leftover:
+                return
+            if any(entry.services or entry.is_default for entry in leftover):
+                raise RollbackFailed(
+                    "the new certificate is still in use",
+                    hint="look at Control Panel > Security > Certificate > Settings",
+                    step="rollback",
+                )
+            ids = [entry.id for entry in leftover]
+            if self._sent(lambda ids=ids: self._dsm.delete(ids)):
+                return
+        raise RollbackFailed(
+            "the new certificate could not be removed",
+            hint="remove it in Control Panel > Security > Certificate",
+            step="rollback",
+        )
 
     def _pair(self, plan: Plan, address: Address) -> Bundle:
         leaf = plan.observed.get(address, LEAF)
         stored = self._find_bundle(leaf) if isinstance(leaf, str) else None
-        if stored is not None:
+        # The box may have lost the chain: what is put back is what it has, not what it should have.
+        if stored is not None and _chain_of(stored) == plan.observed.get(address, CHAIN):
             return stored
         try:
             pair = parse_export(self._dsm.export(address.id))
@@ -235,26 +253,30 @@ class DiskstationSession:
     def _import(self, entry: Address, bundle: Bundle, *, as_default: bool) -> str:
         """Import, and return the entry's id.
 
-        An import into a known entry says what is to be and may be repeated once. A new entry is
-        looked for before it is tried again, or there might be two.
+        When the answer is lost, the list is asked before it is tried again: there might be two new
+        entries else. Where the list would look the same, an import into a known entry is repeated:
+        that changes nothing.
         """
-        known = {listed.id for listed in self._dsm.certificates()}
-        for attempt in (1, 2):
-            try:
+        ends = bundle.leaf.not_valid_after_utc
+        listed = {one.id: one for one in self._dsm.certificates()}
+        known = listed.get(entry.id)
+        list_tells = known is None or known.valid_till != ends
+        for attempt in range(1, TRIES + 1):
+            answered: str | None = None
+
+            def send() -> None:
+                nonlocal answered
                 answered = self._dsm.import_bundle(
                     bundle, entry_id=entry.id, description=entry.name, as_default=as_default
                 )
-            except DistributorError as error:
-                if not is_away(error):
-                    raise
-                log.info("import attempt=%d lost=%s", attempt, error.kind)
-                answered = None
-                if entry.id and attempt == 1:
-                    self._dsm.certificates()  # waits until the box is back
-                    continue
-            found = self._look_for(entry, bundle, known, answered)
-            if found is not None:
-                return found
+
+            arrived = self._sent(send)
+            if arrived or list_tells or attempt == TRIES:
+                found = self._look_for(entry, bundle, listed.keys(), answered)
+                if found is not None:
+                    return found
+            if arrived:
+                break
         raise ApplyFailed(
             f"the box does not list {entry} after the import",
             hint="look at Control Panel > Security > Certificate",
@@ -262,7 +284,7 @@ class DiskstationSession:
         )
 
     def _look_for(
-        self, entry: Address, bundle: Bundle, known: set[str], answered: str | None
+        self, entry: Address, bundle: Bundle, known: Collection[str], answered: str | None
     ) -> str | None:
         identifier = entry.id or answered
         for listed in self._dsm.certificates():
@@ -274,12 +296,12 @@ class DiskstationSession:
 
     def _bind(self, wanted: Mapping[str, str]) -> None:
         """Move services by id to entries by id, those that are not there yet; see that it held."""
-        if not wanted:
-            return
-        moves = self._moves(wanted)
-        if not moves:
-            return
-        self._dsm.move(moves)
+        for _ in range(TRIES):
+            moves = self._moves(wanted)
+            if not moves:
+                return
+            if self._sent(lambda moves=moves: self._dsm.move(moves)):
+                break
         stuck = self._moves(wanted)
         if stuck:
             names = ", ".join(printable(move.service.display_name) for move in stuck)
@@ -288,6 +310,18 @@ class DiskstationSession:
                 hint="look at Control Panel > Security > Certificate > Settings",
                 step="bind",
             )
+
+    def _sent(self, write: Callable[[], None]) -> bool:
+        """Make a change; tell whether its answer came, or was lost and one has to look."""
+        try:
+            write()
+        except HostError as error:
+            if not is_away(error):
+                raise
+            log.info("write lost=%s", error.kind)
+            self._dsm.certificates()  # waits until the box is back
+            return False
+        return True
 
     def _moves(self, wanted: Mapping[str, str]) -> list[Move]:
         return [
@@ -361,6 +395,10 @@ def _one(leaves: list[str]) -> FactValue:
 
 def _same(chains: list[tuple[str, ...]]) -> FactValue:
     return chains[0] if len(set(chains)) == 1 else tuple(sorted({str(one) for one in chains}))
+
+
+def _chain_of(bundle: Bundle) -> tuple[str, ...]:
+    return tuple(fingerprint(link) for link in bundle.chain)
 
 
 def _managed_by(entry: Entry) -> str:
