@@ -47,7 +47,6 @@ NOT_BUILT: Final[NotBuilt] = {
     "hosts.*.otp": (ANY,),
     "hosts.*.remove_superseded": (True,),
     "hosts.*.deliver.*.remove_superseded": (True,),
-    "hosts.*.endpoints.*.starttls": (ANY,),
     "hosts.*.password.keyring": (ANY,),
     "notify": (ANY,),
 }
