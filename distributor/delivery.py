@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, Final, Protocol
 
 from distributor.model.bundle import Bundle, Certificate
-from distributor.model.choice import resolve
+from distributor.model.choice import resolve, services_behind
 from distributor.model.endpoints import Served, all_serve
 from distributor.model.errors import (
     DistributorError,
@@ -177,7 +177,7 @@ def asked_for(host: Host) -> Asked:
 def _plan(
     host: Host, observed: State, target: Target, certificates: Mapping[str, Certificate]
 ) -> Plan:
-    proved = {one.service for one in host.endpoints if one.service is not None}
+    proved = {service.id for one in host.endpoints for service in services_behind(observed, one)}
     return make_plan(
         host.name,
         observed,

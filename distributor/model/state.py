@@ -59,9 +59,11 @@ DESCRIPTION: Final = "description"
 CERTIFICATE: Final = "certificate"
 TAKES: Final = "takes"
 """Of a desired entry only: services that it takes over if it has to be made anew."""
+BEHIND: Final = "behind"
+"""Of a desired entry only: names that its endpoints are asked for; what answers to one uses it."""
 SAKE: Final = "for"
 """Of a desired entry or file only: name of the certificate that it is to hold."""
-PLANNING: Final = frozenset({TAKES, SAKE})
+PLANNING: Final = frozenset({TAKES, BEHIND, SAKE})
 """Facts that guide planning and are no property of the host."""
 
 SELF_SIGNED: Final = "self-signed"

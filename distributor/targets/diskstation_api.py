@@ -8,7 +8,7 @@ from typing import Final
 
 from distributor.clients.dsm import DsmSession, is_away
 from distributor.model.bundle import Bundle, Certificate, assemble, fingerprint
-from distributor.model.choice import EVERY_SERVICE, SYSTEM_DEFAULT, services_matching
+from distributor.model.choice import EVERY_SERVICE, SYSTEM_DEFAULT, services_behind
 from distributor.model.endpoints import Served
 from distributor.model.errors import (
     ApplyFailed,
@@ -23,6 +23,7 @@ from distributor.model.hosts import Delivery, Host
 from distributor.model.plan import Plan
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import (
+    BEHIND,
     CERTIFICATE,
     CHAIN,
     DEFAULT,
@@ -85,6 +86,7 @@ class DiskstationApi:
             facts[entry] = _entry_facts(certificate)
             if delivery.services == "keep":
                 facts[entry][TAKES] = (SYSTEM_DEFAULT,)
+            facts[entry][BEHIND] = self._names_behind(delivery)
             for selector in self._services(delivery):
                 facts[Address("service", selector)] = {CERTIFICATE: entry}
             if delivery.default:
@@ -112,6 +114,17 @@ class DiskstationApi:
             if endpoint.service is not None and endpoint.certificate == delivery.certificate
         )
         return tuple(dict.fromkeys((*listed, *behind)))
+
+    def _names_behind(self, delivery: Delivery) -> tuple[str, ...]:
+        """Names of its endpoints that do not say which service answers there."""
+        return tuple(
+            endpoint.server_name
+            for endpoint in self._host.endpoints
+            if endpoint.certificate == delivery.certificate
+            and endpoint.server_name is not None
+            and endpoint.service is None
+            and endpoint.starttls is None
+        )
 
 
 class DiskstationSession:
@@ -374,12 +387,13 @@ def _shown(state: State, served: Sequence[Served]) -> dict[Address, dict[str, Fa
     """Return what handshakes tell of entries, by the service that answered."""
     seen: dict[Address, list[Certificate]] = {}
     for one in served:
-        if one.certificate is None or one.endpoint.service is None:
+        if one.certificate is None:
             continue
-        for service in services_matching(state, one.endpoint.service):
-            entry = state.get(service, CERTIFICATE)
-            if isinstance(entry, Address):
-                seen.setdefault(entry, []).append(one.certificate)
+        services = services_behind(state, one.endpoint)
+        entries = {state.get(service, CERTIFICATE) for service in services}
+        # Services of one display name may use several entries: then it shows none of them.
+        if len(entries) == 1 and isinstance(entry := entries.pop(), Address):
+            seen.setdefault(entry, []).append(one.certificate)
     return {
         entry: {LEAF: _one([c.leaf for c in shown]), CHAIN: _same([c.chain for c in shown])}
         for entry, shown in seen.items()

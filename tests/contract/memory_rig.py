@@ -44,8 +44,12 @@ class MemoryRig(Rig):
             bindings=dict.fromkeys(_IDS.values(), FACTORY),
         )
         for one in scenario.placed:
-            bundle = one.bundle if one.has_chain else one.bundle.__class__(
-                leaf=one.bundle.leaf, chain=(), private_key_pem=one.bundle.private_key_pem
+            bundle = (
+                one.bundle
+                if one.has_chain
+                else one.bundle.__class__(
+                    leaf=one.bundle.leaf, chain=(), private_key_pem=one.bundle.private_key_pem
+                )
             )
             self.device.entries[one.id] = (one.description, bundle)
             self.device.bindings |= {_IDS[name]: one.id for name in one.services}
@@ -59,7 +63,12 @@ class MemoryRig(Rig):
             access=ApiAccess(port=1, user="nobody", password=PlainSecret(Secret("none"))),
             deliveries=scenario.deliveries,
             endpoints=tuple(
-                Endpoint(address=SocketAddress("127.0.0.1", 1), certificate=name, service=service)
+                Endpoint(
+                    address=SocketAddress("127.0.0.1", 1),
+                    certificate=name,
+                    server_name=PROXY if service == PROXY else None,
+                    service=None if service == PROXY else service,
+                )
                 for service, name in scenario.proved.items()
             ),
         )
@@ -73,12 +82,11 @@ class MemoryRig(Rig):
         return tuple(
             Served(
                 endpoint=one,
-                certificate=device.entries[device.bindings[_IDS[one.service]]][1].certificate(
-                    one.certificate
-                ),
+                certificate=device.entries[device.bindings[_IDS[one.service or PROXY]]][
+                    1
+                ].certificate(one.certificate),
             )
             for one in self.host.endpoints
-            if one.service is not None
         )
 
     def raw(self) -> Raw:

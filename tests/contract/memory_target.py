@@ -19,6 +19,7 @@ from distributor.model.hosts import Host
 from distributor.model.plan import Plan
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import (
+    BEHIND,
     CERTIFICATE,
     CHAIN,
     DEFAULT,
@@ -90,7 +91,11 @@ class MemoryTarget:
             if delivery.services == "keep":
                 facts[entry][TAKES] = (SYSTEM_DEFAULT,)
             listed = delivery.services if isinstance(delivery.services, tuple) else ()
-            proved = (e.service for e in self.host.endpoints if e.certificate == wanted.name)
+            ends = [e for e in self.host.endpoints if e.certificate == wanted.name]
+            facts[entry][BEHIND] = tuple(
+                e.server_name for e in ends if e.server_name is not None and e.service is None
+            )
+            proved = (e.service for e in ends)
             every = (EVERY_SERVICE,) if delivery.services == "all" else ()
             for selector in every or dict.fromkeys((*listed, *(s for s in proved if s))):
                 facts[Address("service", selector)] = {CERTIFICATE: entry}
