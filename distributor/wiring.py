@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -22,10 +22,11 @@ from distributor.dns_providers.contract import DnsProvider
 from distributor.dns_providers.rfc2136 import Rfc2136
 from distributor.model.bundle import Certificate, fingerprint
 from distributor.model.endpoints import Served
-from distributor.model.errors import Interrupted
+from distributor.model.errors import AuthRefused, Interrupted
 from distributor.model.hosts import (
     AcmeSource,
     ApiAccess,
+    DiskstationSource,
     DnsSettings,
     Endpoint,
     Host,
@@ -40,6 +41,7 @@ from distributor.model.trust import PinnedLeaf, Trust, trust_of
 from distributor.obtaining import Obtained
 from distributor.sources.acme import Acme
 from distributor.sources.contract import Source
+from distributor.sources.diskstation import Diskstation
 from distributor.store import Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
@@ -70,17 +72,43 @@ def _rfc2136(settings: DnsSettings) -> DnsProvider:
 DNS_PROVIDERS: Final[Mapping[str, Callable[[DnsSettings], DnsProvider]]] = {"rfc2136": _rfc2136}
 
 
-def _diskstation_api(host: Host, access: ApiAccess, trust: Trust, store: Store) -> Target:
-    def connect() -> DsmSession:
+class Logins:
+    """Makes sessions for one run; a host that refused a login is not asked again in it."""
+
+    def __init__(self) -> None:
+        self._refused: dict[str, AuthRefused] = {}
+
+    def connect(self, host: Host, access: ApiAccess, trust: Trust) -> DsmSession:
+        """Return a session that is not signed in yet: the one way in for targets and sources.
+
+        Raises AuthRefused when the host refused a login before.
+        """
+        if (known := self._refused.get(host.name)) is not None:
+            raise AuthRefused(known.message, hint=known.hint, step=known.step, code=known.code)
+
+        def remember(error: AuthRefused) -> None:
+            self._refused[host.name] = error
+
         http = PinnedHttp(SocketAddress(host.address, access.port), trust, access.server_name)
-        return DsmSession(http, access.user, lambda: fetch(access.password), sleep=time.sleep)
+        return DsmSession(
+            http,
+            access.user,
+            lambda: fetch(access.password),
+            sleep=time.sleep,
+            when_refused=remember,
+        )
 
-    return DiskstationApi(host, connect, store.bundles.by_leaf, utc_now)
+
+def _diskstation_api(
+    host: Host, access: ApiAccess, trust: Trust, store: Store, logins: Logins
+) -> Target:
+    return DiskstationApi(
+        host, lambda: logins.connect(host, access, trust), store.bundles.by_leaf, utc_now
+    )
 
 
-TARGETS: Final[Mapping[tuple[str, str], Callable[[Host, ApiAccess, Trust, Store], Target]]] = {
-    ("diskstation", "api"): _diskstation_api
-}
+MakeTarget = Callable[[Host, ApiAccess, Trust, Store, Logins], Target]
+TARGETS: Final[Mapping[tuple[str, str], MakeTarget]] = {("diskstation", "api"): _diskstation_api}
 """Drivers by kind and way; each must run the laws of `targets.contract`."""
 
 
@@ -91,6 +119,7 @@ class Workshop:
     inventory: Inventory
     store: Store
     stop: threading.Event
+    logins: Logins = field(default_factory=Logins)
 
     def sources(self, hosts: Sequence[Host]) -> dict[str, Source]:
         """Return the sources of the certificates that `hosts` use, in the inventory's order."""
@@ -100,14 +129,36 @@ class Workshop:
     def source(self, name: str) -> Source:
         """Return the source of one certificate."""
         wanted = self.inventory.certificates[name]
-        if not isinstance(wanted.source, AcmeSource):
-            # The inventory refuses what is not built before anything gets here.
-            raise TypeError(f"no source for {type(wanted.source).__name__}")
-        return self._acme(wanted, wanted.source)
+        if isinstance(wanted.source, AcmeSource):
+            return self._acme(wanted, wanted.source)
+        if isinstance(wanted.source, DiskstationSource):
+            return self._diskstation(wanted, wanted.source)
+        # The inventory refuses what is not built before anything gets here.
+        raise TypeError(f"no source for {type(wanted.source).__name__}")
 
     def tools(self, obtained: Mapping[str, Obtained], step: Step) -> "HostTools":
         """Return the tools for hosts, once it is known what they are to get."""
-        return HostTools(self.store, obtained, step)
+        return HostTools(self.store, obtained, step, self.logins)
+
+    def _diskstation(self, wanted: WantedCertificate, source: DiskstationSource) -> Source:
+        host = self.inventory.hosts[source.host]
+        access = _api_access(host)
+
+        def connect() -> DsmSession:
+            stored = self.store.bundles.current(wanted.name)
+            held = [stored.bundle.certificate(wanted.name)] if stored is not None else []
+            return self.logins.connect(host, access, trust_for(host, access, self.store, held))
+
+        return Diskstation(
+            wanted=wanted,
+            source=source,
+            host=host,
+            store=self.store,
+            connect=connect,
+            probe=probe_all,
+            roots=lambda: _roots(wanted.ca_bundle),
+            now=utc_now,
+        )
 
     def _acme(self, wanted: WantedCertificate, source: AcmeSource) -> Source:
         dns = self.inventory.dns[source.dns]
@@ -140,22 +191,17 @@ class HostTools:
     store: Store
     obtained: Mapping[str, Obtained]
     step: Step
+    logins: Logins
 
     def probe(self, endpoints: Sequence[Endpoint]) -> tuple[Served, ...]:
         """Shake hands with every endpoint, at the same time."""
-        if not endpoints:
-            return ()
-        with ThreadPoolExecutor(max_workers=len(endpoints)) as pool:
-            return tuple(pool.map(probe, endpoints))
+        return probe_all(endpoints)
 
     def target(self, host: Host, certificates: Mapping[str, Certificate]) -> Target:
         """Return the driver of a host."""
-        access = host.access
-        if not isinstance(access, ApiAccess):
-            # The inventory refuses what is not built before anything gets here.
-            raise TypeError(f"no driver for {type(access).__name__}")
+        access = _api_access(host)
         trust = trust_for(host, access, self.store, certificates.values())
-        return TARGETS[(host.kind, host.via)](host, access, trust, self.store)
+        return TARGETS[(host.kind, host.via)](host, access, trust, self.store, self.logins)
 
     def keep(self, snapshot: Snapshot) -> None:
         """Write a snapshot to disk."""
@@ -176,6 +222,21 @@ class HostTools:
     def sleep(self, seconds: float) -> None:
         """Wait; work on a host comes to its end even when the run is to stop."""
         time.sleep(seconds)
+
+
+def probe_all(endpoints: Sequence[Endpoint]) -> tuple[Served, ...]:
+    """Shake hands with every endpoint, at the same time."""
+    if not endpoints:
+        return ()
+    with ThreadPoolExecutor(max_workers=len(endpoints)) as pool:
+        return tuple(pool.map(probe, endpoints))
+
+
+def _api_access(host: Host) -> ApiAccess:
+    if not isinstance(host.access, ApiAccess):
+        # The inventory refuses what is not built before anything gets here.
+        raise TypeError(f"no driver for {type(host.access).__name__}")
+    return host.access
 
 
 def trust_for(

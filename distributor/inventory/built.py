@@ -23,7 +23,7 @@ NOT_BUILT: Final[NotBuilt] = {
     "certificates.*.preferred_chain": (ANY,),
     "certificates.*.fallback": (ANY,),
     "certificates.*.eab.hmac.keyring": (ANY,),
-    "certificates.*.source": ("diskstation", "files"),
+    "certificates.*.source": ("files",),
     "dns.*.provider": (
         "route53",
         "cloudflare",

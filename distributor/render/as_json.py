@@ -36,6 +36,7 @@ def certificate_as_json(outcome: CertificateOutcome) -> dict[str, Any]:
         "status": outcome.status,
         "reason": outcome.reason,
         **_certificate(shown),
+        "warnings": list(outcome.warnings),
         "error": error_as_json(outcome.error),
     }
 

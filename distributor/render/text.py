@@ -21,7 +21,7 @@ _WIDTH = max(map(len, STYLES))
 def report_lines(report: Report, now: datetime, *, details: bool = False) -> Iterator[Text]:
     """Give the lines of a whole report; with `details` also the diff of each changed host."""
     for certificate in report.certificates:
-        if certificate.status != "current":
+        if certificate.status != "current" or certificate.warnings:
             yield from certificate_lines(certificate, now)
     for status in _ORDER:
         for outcome in report.hosts:
@@ -42,6 +42,8 @@ def certificate_lines(outcome: CertificateOutcome, now: datetime) -> Iterator[Te
     yield line.append("; ".join(parts))
     if outcome.error is not None:
         yield from error_lines(outcome.error, "  ")
+    for warning in outcome.warnings:
+        yield Text(f"  note: {printable(warning, 1000)}", style="yellow")
 
 
 def host_lines(outcome: Outcome, *, details: bool) -> Iterator[Text]:

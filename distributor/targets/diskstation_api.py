@@ -351,9 +351,10 @@ def _entry_facts(certificate: Certificate) -> dict[str, FactValue]:
         LEAF: certificate.leaf,
         NAMES: certificate.names,
     }
+    if not certificate.is_forecast:
+        facts[CHAIN] = certificate.chain
     if certificate.not_after is not None:
         facts |= {
-            CHAIN: certificate.chain,
             NOT_AFTER: rfc3339(certificate.not_after),
             ISSUED_BY: certificate.issued_by,
         }

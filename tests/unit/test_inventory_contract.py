@@ -178,7 +178,6 @@ def test_the_contract_with_every_option_has_no_problem_but_what_is_not_built() -
         "acme.preferred_chain",
         "acme.fallback",
         "dns.home.provider",
-        "certificates.ddns.source",
         "certificates.bought.source",
         "hosts.attic.tls",
         "hosts.attic.password.keyring",
