@@ -45,6 +45,9 @@ class Tools(Protocol):
     def target(self, host: Host, certificates: Mapping[str, Certificate]) -> Target:
         """Return the driver of a host, trusting what it served and what it is to serve."""
 
+    def versions(self, certificate: str) -> tuple[Certificate, ...]:
+        """Return what may be shown of all versions of a certificate that the store holds."""
+
     def keep(self, snapshot: Snapshot) -> None:
         """Write a snapshot to disk."""
 
@@ -98,8 +101,8 @@ def observe(
         tools.step(host.name, "looking")
         observed = session.inspect(served)
         if reviewed is not None:
-            _require_reviewed(host, observed, target, reviewed)
-        plan = _plan(host, observed, target, certificates)
+            _require_reviewed(host, observed, target, reviewed, tools)
+        plan = _plan(host, observed, target, certificates, tools)
         outcome = replace(
             new_outcome(host, "planned"),
             plan=plan,
@@ -149,7 +152,7 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
             status="changed",
             endpoints=served,
             proof=proof,
-            warnings=_remember(host, tools),
+            warnings=(*_remove(visit, tools), *_remember(host, tools)),
         )
 
 
@@ -175,8 +178,13 @@ def asked_for(host: Host) -> Asked:
 
 
 def _plan(
-    host: Host, observed: State, target: Target, certificates: Mapping[str, Certificate]
+    host: Host,
+    observed: State,
+    target: Target,
+    certificates: Mapping[str, Certificate],
+    tools: Tools,
 ) -> Plan:
+    going = {one.certificate for one in host.deliveries if one.remove_superseded}
     proved = {service.id for one in host.endpoints for service in services_behind(observed, one)}
     return make_plan(
         host.name,
@@ -184,10 +192,13 @@ def _plan(
         target.desired(certificates),
         tuple(certificates.values()),
         proved_services=proved,
+        versions={name: tools.versions(name) for name in sorted(going)},
     )
 
 
-def _require_reviewed(host: Host, observed: State, target: Target, reviewed: Reviewed) -> None:
+def _require_reviewed(
+    host: Host, observed: State, target: Target, reviewed: Reviewed, tools: Tools
+) -> None:
     plan = _plan(
         host,
         observed,
@@ -197,6 +208,7 @@ def _require_reviewed(host: Host, observed: State, target: Target, reviewed: Rev
             for name in host.certificates
             if name in reviewed.certificates
         },
+        tools,
     )
     if plan.digest != reviewed.digests.get(host.name):
         raise StalePlan(
@@ -275,6 +287,19 @@ def _put_back(
         )
     _remember(visit.host, tools)
     return "rolled_back", reason
+
+
+def _remove(visit: Visit, tools: Tools) -> tuple[str, ...]:
+    """Remove what is superseded; the host is well in any case, so a failure is a warning."""
+    if not visit.plan.removals:
+        return ()
+    tools.step(visit.host.name, "removing what is superseded")
+    try:
+        visit.session.remove(visit.plan)
+    except DistributorError as error:
+        log.warning("host=%s step=remove error=%s", visit.host.name, error.kind)
+        return (f"{error.message}; {error.hint}" if error.hint else error.message,)
+    return ()
 
 
 def _remember(host: Host, tools: Tools) -> tuple[str, ...]:

@@ -203,6 +203,10 @@ class HostTools:
         trust = trust_for(host, access, self.store, certificates.values())
         return TARGETS[(host.kind, host.via)](host, access, trust, self.store, self.logins)
 
+    def versions(self, certificate: str) -> tuple[Certificate, ...]:
+        """Return what may be shown of all versions of a certificate that the store holds."""
+        return self.store.bundles.certificates(certificate)
+
     def keep(self, snapshot: Snapshot) -> None:
         """Write a snapshot to disk."""
         self.store.snapshots.save(snapshot)

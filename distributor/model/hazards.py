@@ -18,6 +18,7 @@ from distributor.model.state import (
     SELF_SIGNED,
     Address,
 )
+from distributor.model.superseded import users
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
 
@@ -147,6 +148,18 @@ def _not_restorable(plan: Plan, _asked: Asked, _traits: Traits) -> Iterator[Haza
             )
 
 
+def _service_orphaned(plan: Plan, _asked: Asked, _traits: Traits) -> Iterator[Hazard]:
+    leaving = {change.address for change in plan.changes if change.fact == CERTIFICATE}
+    taking = {change.after for change in plan.changes if change.fact == CERTIFICATE}
+    for removal in plan.removals:
+        left = [one for one in users(plan.observed, removal.address) if one not in leaving]
+        if removal.address in taking:
+            left.append(removal.address)
+        if left:
+            named = ", ".join(map(str, left))
+            yield Hazard(SERVICE_ORPHANED, f"{removal.address} would go, and {named} uses it")
+
+
 def _key_type_unsupported(plan: Plan, _asked: Asked, traits: Traits) -> Iterator[Hazard]:
     for certificate in _delivered(plan):
         if certificate.key_type.startswith("ec") and not traits.elliptic_curves:
@@ -166,6 +179,7 @@ _RULES: Final[tuple[Callable[[Plan, Asked, Traits], Iterator[Hazard]], ...]] = (
     _earlier_expiry,
     _untrusted_issuer,
     _default_changes,
+    _service_orphaned,
     _not_restorable,
     _device_managed,
     _key_type_unsupported,

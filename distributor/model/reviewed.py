@@ -56,7 +56,7 @@ def reviewed_as_json(plans: Sequence[Plan]) -> dict[str, object]:
                     "fact": change.fact,
                     "certificate": change.certificate,
                 }
-                for change in plan.changes
+                for change in plan.all_changes
             ],
         }
         for plan in plans

@@ -76,6 +76,12 @@ def plan_lines(plan: Plan) -> Iterator[Text]:
         yield Text(f"    {sign} {address}{identifier}", style=style)
         for change in changes:
             yield from _change_lines(change)
+    for removal in plan.removals:
+        yield Text(f"    - {removal.address} ({printable(removal.address.id)})", style="red")
+        yield Text(
+            f"        an earlier delivery of '{printable(removal.certificate)}' until "
+            f"{fact_text(removal.before)}, which nothing uses; it goes last"
+        )
     if plan.unproved:
         services = ", ".join(printable(service) for service in plan.unproved)
         yield Text(f"    no endpoint proves: {services}", style="dim")
@@ -102,6 +108,7 @@ def _done(plan: Plan) -> str:
     ]
     said += ["default set"] if any(one.kind == "default certificate" for one in touched) else []
     said += [f"{moved} service{'s' * (moved != 1)} moved"] if moved else []
+    said += [f"{len(plan.removals)} superseded"] if plan.removals else []
     return ", ".join(said)
 
 

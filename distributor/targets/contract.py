@@ -51,6 +51,13 @@ class Session(Protocol):
         at the first change that cannot be made; what was made by then stays for `rollback`.
         """
 
+    def remove(self, plan: Plan) -> None:
+        """Remove the entries of `plan.removals`, and no others. Called last, after the proof.
+
+        MUST leave alone an entry that is used by now, or is not what was planned for; raises a
+        DistributorError when one was left.
+        """
+
     def rollback(self, snapshot: Snapshot) -> None:
         """Make the host as it was when the snapshot was taken; MUST work after any half-made apply.
 

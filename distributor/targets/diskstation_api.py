@@ -47,6 +47,7 @@ from distributor.model.text import printable
 from distributor.model.times import rfc3339
 from distributor.protocol.archive import parse_export
 from distributor.protocol.dsm import Entry, Move
+from distributor.targets.diskstation_removal import remove_entries
 
 log = logging.getLogger(__name__)
 
@@ -191,6 +192,10 @@ class DiskstationSession:
                 if change.address.kind == "service" and isinstance(change.after, Address)
             }
         )
+
+    def remove(self, plan: Plan) -> None:
+        """Remove what the plan supersedes, once the list shows it as planned and unused."""
+        remove_entries(self._dsm, plan, self._sent)
 
     def rollback(self, snapshot: Snapshot) -> None:
         """Bring back contents, then bindings and default, then remove what was made anew."""

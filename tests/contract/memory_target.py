@@ -13,7 +13,7 @@ from typing import Final
 from distributor.model.bundle import Bundle, Certificate
 from distributor.model.choice import EVERY_SERVICE, SYSTEM_DEFAULT
 from distributor.model.endpoints import Served
-from distributor.model.errors import DeviceRefused
+from distributor.model.errors import ApplyFailed, DeviceRefused
 from distributor.model.hazards import Traits
 from distributor.model.hosts import Host
 from distributor.model.plan import Plan
@@ -153,6 +153,19 @@ class MemorySession:
         for change in plan.changes:
             if isinstance(change.after, Address):
                 self._use(change.address, ids.get(change.after, change.after.id))
+
+    def remove(self, plan: Plan) -> None:
+        for removal in plan.removals:
+            if removal.address.id not in self.device.entries:
+                continue
+            used = {*self.device.bindings.values(), self.device.default}
+            held = self.device.entries[removal.address.id][1].certificate("")
+            planned = plan.observed.get(removal.address, NOT_AFTER)
+            assert held.not_after is not None
+            if removal.address.id in used or rfc3339(held.not_after) != planned:
+                raise ApplyFailed(f"{removal.address} is used or another", hint="look", step="x")
+            with self.device.call("write"):
+                del self.device.entries[removal.address.id]
 
     def rollback(self, snapshot: Snapshot) -> None:
         before = snapshot.before
