@@ -30,6 +30,7 @@ from distributor.model.state import (
     TAKES,
     UNREADABLE,
     UPLOADED,
+    Absent,
     Address,
     FactValue,
     State,
@@ -221,6 +222,7 @@ def applied(box: State, changes: Sequence[Change], *, readable: bool) -> State:
             if isinstance(change.after, Address)
             else change.after
         )
+        assert not isinstance(change.after, Absent)
         facts.setdefault(ids.get(change.address, change.address), {})[change.fact] = after
     for address, known in facts.items():
         if address.kind == "certificate" and not readable:
