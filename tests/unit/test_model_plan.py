@@ -217,12 +217,12 @@ def applied(box: State, changes: Sequence[Change], *, readable: bool) -> State:
     }
     facts = {address: dict(known) for address, known in box.facts.items()}
     for change in changes:
+        assert not isinstance(change.after, Absent)
         after = (
             ids.get(change.after, change.after)
             if isinstance(change.after, Address)
             else change.after
         )
-        assert not isinstance(change.after, Absent)
         facts.setdefault(ids.get(change.address, change.address), {})[change.fact] = after
     for address, known in facts.items():
         if address.kind == "certificate" and not readable:
