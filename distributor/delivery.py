@@ -19,6 +19,7 @@ from distributor.model.errors import (
     VerifyFailed,
 )
 from distributor.model.hazards import Asked, Hazard, hazards, refused
+from distributor.model.holds import Hold
 from distributor.model.hosts import Endpoint, Host
 from distributor.model.plan import Plan, diff, make_plan
 from distributor.model.report import HostStatus, Outcome, Proof
@@ -50,6 +51,12 @@ class Tools(Protocol):
 
     def keep(self, snapshot: Snapshot) -> None:
         """Write a snapshot to disk."""
+
+    def hold(self, host: str) -> Hold | None:
+        """Return what is remembered of a host that did not take what it was to get."""
+
+    def put_hold(self, host: str, hold: Hold | None) -> None:
+        """Remember that, or forget it for None."""
 
     def remember(self, host: Host) -> None:
         """Move the pin of the host to what it serves now, after that was verified."""

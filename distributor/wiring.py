@@ -23,6 +23,7 @@ from distributor.dns_providers.rfc2136 import Rfc2136
 from distributor.model.bundle import Certificate, fingerprint
 from distributor.model.endpoints import Served
 from distributor.model.errors import AuthRefused, Interrupted
+from distributor.model.holds import Hold
 from distributor.model.hosts import (
     AcmeSource,
     ApiAccess,
@@ -210,6 +211,14 @@ class HostTools:
     def keep(self, snapshot: Snapshot) -> None:
         """Write a snapshot to disk."""
         self.store.snapshots.save(snapshot)
+
+    def hold(self, host: str) -> Hold | None:
+        """Return what is remembered of a host that did not take what it was to get."""
+        return self.store.holds.of(host)
+
+    def put_hold(self, host: str, hold: Hold | None) -> None:
+        """Remember that, or forget it for None."""
+        self.store.holds.put(host, hold)
 
     def remember(self, host: Host) -> None:
         """Pin what the host's own port serves now, if that differs from what is pinned."""

@@ -65,6 +65,7 @@ def deliver(
             dry_run=dry_run,
             no_renew=no_renew,
             accepted=_accepted(accept, chosen),
+            named=frozenset(hosts),
             reviewed=reviewed,
             want_exit_code=exit_code,
         )
