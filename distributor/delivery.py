@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from distributor.model.bundle import Bundle, Certificate
 from distributor.model.choice import resolve, services_behind
-from distributor.model.endpoints import Served, all_serve
+from distributor.model.endpoints import Served, all_serve, astray_error
 from distributor.model.errors import (
     DistributorError,
     RollbackFailed,
@@ -18,7 +18,15 @@ from distributor.model.errors import (
     UnsafePlan,
     VerifyFailed,
 )
-from distributor.model.hazards import Asked, Hazard, hazards, refused
+from distributor.model.hazards import (
+    NOT_RESTORABLE,
+    Foresight,
+    Hazard,
+    asked_for,
+    hazards,
+    in_order,
+    refused,
+)
 from distributor.model.holds import Hold
 from distributor.model.hosts import Endpoint, Host
 from distributor.model.plan import Plan, diff, make_plan
@@ -26,7 +34,6 @@ from distributor.model.report import HostStatus, Outcome, Proof
 from distributor.model.reviewed import Reviewed
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import LEAF, UNREADABLE, State
-from distributor.model.text import printable
 from distributor.targets.contract import Session, Target
 
 log = logging.getLogger(__name__)
@@ -79,6 +86,8 @@ class Visit:
     outcome: Outcome
     """What is known so far: plan, endpoints, hazards, time spent."""
     plan: Plan
+    may_lose: bool
+    """Whether a person accepted that something could not be put back."""
 
     def close(self) -> None:
         """Sign out."""
@@ -110,22 +119,26 @@ def observe(
         if reviewed is not None:
             _require_reviewed(host, observed, target, reviewed, tools)
         plan = _plan(host, observed, target, certificates, tools)
+        seen = Foresight() if plan.is_noop else session.foresee(plan)
+        plan = replace(plan, notes=(*plan.notes, *seen.notes))
         outcome = replace(
             new_outcome(host, "planned"),
             plan=plan,
             endpoints=served,
             wanted=tuple(certificates.values()),
-            hazards=hazards(plan, asked_for(host), session.traits),
+            hazards=in_order((*hazards(plan, asked_for(host), session.traits), *seen.hazards)),
             seconds=monotonic() - began,
         )
         if plan.is_noop:
             return _nothing_to_do(host, outcome, observed, target, None if dry_run else tools)
-        left = refused(outcome.hazards, accepted | host.accept)
+        accepted |= host.accept
+        left = refused(outcome.hazards, accepted)
         if left:
             return replace(outcome, status="refused", error=_unsafe(host, left))
         if dry_run:
             return outcome
-        return Visit(host, target, session, closing.pop_all(), outcome, plan)
+        may_lose = NOT_RESTORABLE in accepted
+        return Visit(host, target, session, closing.pop_all(), outcome, plan, may_lose)
     raise AssertionError("the context above swallows nothing")
 
 
@@ -137,7 +150,7 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
         try:
             _require_answering(visit.outcome.endpoints)
             tools.step(host.name, "keeping what is there")
-            snapshot = visit.session.snapshot(plan)
+            snapshot = visit.session.snapshot(plan, may_lose=visit.may_lose)
             tools.keep(snapshot)
         except UnsafePlan as error:
             return _ended(visit, began, status="refused", error=error)
@@ -172,15 +185,6 @@ def new_outcome(host: Host, status: HostStatus, error: DistributorError | None =
         status=status,
         certificates=host.certificates,
         error=error,
-    )
-
-
-def asked_for(host: Host) -> Asked:
-    """Return what the inventory asks of a host by name."""
-    listed = (one.services for one in host.deliveries if isinstance(one.services, tuple))
-    return Asked(
-        default=any(one.default for one in host.deliveries),
-        services=frozenset(selector.casefold() for services in listed for selector in services),
     )
 
 
@@ -231,7 +235,7 @@ def _nothing_to_do(
     wanted = {one.name: one for one in outcome.wanted}
     astray = [one for one in outcome.endpoints if not all_serve((one,), wanted)]
     if astray:
-        return replace(outcome, status="failed", error=_astray(astray))
+        return replace(outcome, status="failed", error=astray_error(astray))
     proof = _proof(observed, target, outcome.wanted, outcome.endpoints)
     warnings = _remember(host, tools) if tools is not None else ()
     return replace(outcome, status="unchanged", proof=proof, warnings=warnings)
@@ -255,7 +259,7 @@ def _verified(visit: Visit, tools: Tools) -> tuple[tuple[Served, ...], State]:
     served = _wait_for(visit.host, tools, lambda shown: all_serve(shown, wanted))
     astray = [one for one in served if not all_serve((one,), wanted)]
     if astray:
-        raise _astray(astray)
+        raise astray_error(astray)
     state = visit.session.inspect(served)
     left = diff(state, visit.target.desired(wanted))
     if left:
@@ -350,29 +354,6 @@ def _proof(
     entries = resolve(state, target.desired({one.name: one for one in certificates}))
     held = [entry for entry in entries.facts if entry.kind == "certificate"]
     return "dates" if any(state.get(e, LEAF) is UNREADABLE for e in held) else "handshake"
-
-
-def _astray(astray: Sequence[Served]) -> VerifyFailed:
-    one = astray[0]
-    more = f" (and {len(astray) - 1} more)" if len(astray) > 1 else ""
-    if one.error is not None:
-        return VerifyFailed(
-            f"{one.endpoint} does not prove it: {one.error.message}{more}",
-            hint=one.error.hint,
-            step="handshake",
-        )
-    shown = one.certificate
-    serves = (
-        f"{shown.leaf} ({', '.join(map(printable, shown.names)) or 'no names'}), issued by "
-        f"{printable(shown.issued_by)}"
-        if shown is not None
-        else "nothing"
-    )
-    return VerifyFailed(
-        f"{one.endpoint} serves {serves}{more}",
-        hint="which service of the box answers there? Name it as `service` of this endpoint",
-        step="handshake",
-    )
 
 
 def _unsafe(host: Host, left: Sequence[Hazard]) -> UnsafePlan:

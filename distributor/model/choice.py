@@ -134,6 +134,17 @@ def services_named(observed: State, server_name: str) -> tuple[Address, ...]:
     )
 
 
+def left_alone(observed: State, desired: State) -> tuple[Address, ...]:
+    """Return the services that were asked for and that the device does not let be moved."""
+    selectors = {address.name for address in desired.of_kind("service")}
+    named = {one for selector in selectors for one in services_matching(observed, selector)}
+    return tuple(
+        service
+        for service in observed.of_kind("service")
+        if service.id in _IMMOVABLE and (EVERY_SERVICE in selectors or service in named)
+    )
+
+
 def names_of(state: State, address: Address) -> tuple[str, ...]:
     """Return the names that a state has for an entry; empty where it knows none."""
     names = state.get(address, NAMES)
@@ -195,7 +206,8 @@ def _places(
             hint=f"it has {_listed(observed.of_kind('service'))}; correct `services`",
             step="plan",
         )
-    return (_only(list(found), f"the name '{printable(selector)}'"),)
+    chosen = _only(list(found), f"the name '{printable(selector)}'")
+    return () if chosen.id in _IMMOVABLE else (chosen,)
 
 
 def _only(found: list[Address], what: str) -> Address:

@@ -6,6 +6,7 @@ from typing import Final
 
 from distributor.model.bundle import Certificate, covers
 from distributor.model.choice import names_of
+from distributor.model.hosts import Host
 from distributor.model.plan import Change, Plan
 from distributor.model.state import (
     CERTIFICATE,
@@ -73,11 +74,32 @@ class Traits:
     needs_common_name: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foresight:
+    """What a look at the device tells of a plan before anything is changed."""
+
+    notes: tuple[str, ...] = ()
+    hazards: tuple[Hazard, ...] = ()
+
+
+def asked_for(host: Host) -> Asked:
+    """Return what the inventory asks of a host by name."""
+    listed = (one.services for one in host.deliveries if isinstance(one.services, tuple))
+    return Asked(
+        default=any(one.default for one in host.deliveries),
+        services=frozenset(selector.casefold() for services in listed for selector in services),
+    )
+
+
 def hazards(plan: Plan, asked: Asked, traits: Traits) -> tuple[Hazard, ...]:
     """Return the plan's hazards, each name with every reason it has, in the order of `HAZARDS`."""
     if plan.is_noop:
         return ()
-    found = [hazard for rule in _RULES for hazard in rule(plan, asked, traits)]
+    return in_order(hazard for rule in _RULES for hazard in rule(plan, asked, traits))
+
+
+def in_order(found: Iterable[Hazard]) -> tuple[Hazard, ...]:
+    """Return each hazard once, in the order of `HAZARDS`."""
     return tuple(sorted(dict.fromkeys(found), key=lambda hazard: HAZARDS.index(hazard.name)))
 
 

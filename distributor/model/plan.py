@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from distributor.model.bundle import Certificate
 from distributor.model.choice import resolve
+from distributor.model.notes import notes_on
 from distributor.model.state import (
     ABSENT,
     CERTIFICATE,
@@ -134,16 +135,17 @@ def make_plan(
     services = [
         address for address in bound.of_kind("service") if CERTIFICATE in bound.facts[address]
     ]
+    changes = _changes(observed, bound)
     return Plan(
         host=host,
         observed=observed,
-        changes=_changes(observed, bound),
+        changes=changes,
         certificates=tuple(certificates),
         removals=tuple(
             Change(entry, ENTRY, observed.get(entry, NOT_AFTER), ABSENT, name)
             for entry, name in superseded(observed, bound, versions).items()
         ),
-        notes=tuple(notes),
+        notes=(*notes_on(observed, desired, ((c.address, c.fact) for c in changes)), *notes),
         unproved=tuple(
             address.name or address.id
             for address in services

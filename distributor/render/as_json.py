@@ -58,6 +58,7 @@ def host_as_json(outcome: Outcome) -> dict[str, Any]:
         "endpoints": [endpoint_as_json(one, wanted) for one in outcome.endpoints],
         "unproved": list(outcome.plan.unproved) if outcome.plan else [],
         "hazards": [{"name": one.name, "reason": one.reason} for one in outcome.hazards],
+        "notes": list(outcome.plan.notes) if outcome.plan else [],
         "warnings": list(outcome.warnings),
         "error": error_as_json(outcome.error),
     }

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from distributor.model.bundle import Bundle, Certificate
 from distributor.model.endpoints import Served
-from distributor.model.hazards import Traits
+from distributor.model.hazards import Foresight, Traits
 from distributor.model.plan import Plan
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import State
@@ -38,10 +38,18 @@ class Session(Protocol):
         tell fingerprints takes them from there.
         """
 
-    def snapshot(self, plan: Plan) -> Snapshot:
+    def foresee(self, plan: Plan) -> Foresight:
+        """Return what would be copied from the device, and what could not be put back.
+
+        MUST change nothing. What it reports as hazard `not-restorable` is what `snapshot` could not
+        keep.
+        """
+
+    def snapshot(self, plan: Plan, *, may_lose: bool = False) -> Snapshot:
         """Return all that is needed to undo `plan`. MUST change nothing.
 
-        Raises UnsafePlan when something could not be undone and was not accepted.
+        Raises UnsafePlan when something could not be undone, unless `may_lose`: a person accepted
+        that.
         """
 
     def apply(self, plan: Plan, bundles: Mapping[str, Bundle]) -> None:

@@ -7,18 +7,15 @@ from datetime import datetime
 from typing import Final
 
 from distributor.clients.dsm import DsmSession, is_away
-from distributor.model.bundle import Bundle, Certificate, assemble, fingerprint
+from distributor.model.bundle import Bundle, Certificate
 from distributor.model.choice import EVERY_SERVICE, SYSTEM_DEFAULT, services_behind
 from distributor.model.endpoints import Served
 from distributor.model.errors import (
     ApplyFailed,
-    BundleError,
-    DeviceRefused,
     HostError,
     RollbackFailed,
-    UnsafePlan,
 )
-from distributor.model.hazards import NOT_RESTORABLE, Traits
+from distributor.model.hazards import Foresight, Traits
 from distributor.model.hosts import Delivery, Host
 from distributor.model.plan import Plan
 from distributor.model.snapshot import Snapshot
@@ -45,17 +42,14 @@ from distributor.model.state import (
 )
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
-from distributor.protocol.archive import parse_export
 from distributor.protocol.dsm import Entry, Move
+from distributor.targets.diskstation_copies import FindBundle, foresee, kept_pairs
 from distributor.targets.diskstation_removal import remove_entries
 
 log = logging.getLogger(__name__)
 
 TRIES: Final = 3
 """How often a change is sent at most when its answer is lost, as it is by a restart."""
-
-FindBundle = Callable[[str], Bundle | None]
-"""Gives the bundle whose leaf has a fingerprint, if the store holds it."""
 
 
 class DiskstationApi:
@@ -157,19 +151,18 @@ class DiskstationSession:
         """
         return _observed(self._dsm.certificates(), served)
 
-    def snapshot(self, plan: Plan) -> Snapshot:
+    def foresee(self, plan: Plan) -> Foresight:
+        """Try to export what the store does not hold: it is copied, or cannot be put back."""
+        return foresee(plan, self._dsm.export, self._find_bundle)
+
+    def snapshot(self, plan: Plan, *, may_lose: bool = False) -> Snapshot:
         """Keep the pair of every entry that will be overwritten: from the store, else exported."""
-        overwritten = {
-            change.address
-            for change in plan.changes
-            if change.address.kind == "certificate" and change.address in plan.observed.facts
-        }
         return Snapshot(
             host=plan.host,
             taken=self._now(),
             before=plan.observed,
             creates=tuple(sorted(entry for entry in _entries_of(plan) if not entry.id)),
-            pairs={address: self._pair(plan, address) for address in sorted(overwritten)},
+            pairs=kept_pairs(plan, self._dsm.export, self._find_bundle, may_lose=may_lose),
         )
 
     def apply(self, plan: Plan, bundles: Mapping[str, Bundle]) -> None:
@@ -240,33 +233,6 @@ class DiskstationSession:
             hint="remove it in Control Panel > Security > Certificate",
             step="rollback",
         )
-
-    def _pair(self, plan: Plan, address: Address) -> Bundle:
-        leaf = plan.observed.get(address, LEAF)
-        stored = self._find_bundle(leaf) if isinstance(leaf, str) else None
-        # The box may have lost the chain: what is put back is what it has, not what it should have.
-        if stored is not None and _chain_of(stored) == plan.observed.get(address, CHAIN):
-            return stored
-        try:
-            pair = parse_export(self._dsm.export(address.id))
-            bundle = assemble(
-                certificate=pair.certificate, chain=pair.chain, private_key=pair.private_key
-            )
-        except (DeviceRefused, BundleError) as error:
-            raise UnsafePlan(
-                f"what {address} holds could not be copied ({error.message}), so that it could not "
-                "be put back",
-                hazards=(NOT_RESTORABLE,),
-                hint="bring it to the box as a new certificate: give the delivery a `description` "
-                "of its own",
-            ) from error
-        if isinstance(leaf, str) and fingerprint(bundle.leaf) != leaf:
-            raise ApplyFailed(
-                f"{address} was exported, but is not what the box serves",
-                hint="run again; if it stays so, restart the box's web server",
-                step="snapshot",
-            )
-        return bundle
 
     def _import(self, entry: Address, bundle: Bundle, *, as_default: bool) -> str:
         """Import, and return the entry's id.
@@ -415,10 +381,6 @@ def _one(leaves: list[str]) -> FactValue:
 
 def _same(chains: list[tuple[str, ...]]) -> FactValue:
     return chains[0] if len(set(chains)) == 1 else tuple(sorted({str(one) for one in chains}))
-
-
-def _chain_of(bundle: Bundle) -> tuple[str, ...]:
-    return tuple(fingerprint(link) for link in bundle.chain)
 
 
 def _managed_by(entry: Entry) -> str:

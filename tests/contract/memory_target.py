@@ -14,7 +14,7 @@ from distributor.model.bundle import Bundle, Certificate
 from distributor.model.choice import EVERY_SERVICE, SYSTEM_DEFAULT
 from distributor.model.endpoints import Served
 from distributor.model.errors import ApplyFailed, DeviceRefused
-from distributor.model.hazards import Traits
+from distributor.model.hazards import Foresight, Traits
 from distributor.model.hosts import Host
 from distributor.model.plan import Plan
 from distributor.model.snapshot import Snapshot
@@ -132,7 +132,11 @@ class MemorySession:
             facts[DEFAULT] = {CERTIFICATE: known[device.default]}
             return State(facts)
 
-    def snapshot(self, plan: Plan) -> Snapshot:
+    def foresee(self, plan: Plan) -> Foresight:  # noqa: ARG002 - this device gives everything away
+        with self.device.call("read"):
+            return Foresight()
+
+    def snapshot(self, plan: Plan, *, may_lose: bool = False) -> Snapshot:  # noqa: ARG002 - nothing is lost
         changed = {change.address for change in plan.changes}
         entries = {one for one in changed if one.kind == "certificate"}
         with self.device.call("read"):
