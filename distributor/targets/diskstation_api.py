@@ -4,11 +4,12 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from distributor.clients.dsm import DsmSession, is_away
 from distributor.model.bundle import Bundle, Certificate
-from distributor.model.choice import EVERY_SERVICE, SYSTEM_DEFAULT, services_behind
+from distributor.model.choice import EVERY_SERVICE, SYSTEM_DEFAULT
 from distributor.model.endpoints import Served
 from distributor.model.errors import (
     ApplyFailed,
@@ -24,26 +25,21 @@ from distributor.model.state import (
     CERTIFICATE,
     CHAIN,
     DEFAULT,
-    DEVICE,
     ISSUED_BY,
     LEAF,
-    MANAGED_BY,
     NAMES,
     NOT_AFTER,
-    NOT_BEFORE,
     SAKE,
-    SELF_SIGNED,
     TAKES,
-    UNREADABLE,
-    UPLOADED,
     Address,
     FactValue,
     State,
 )
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
-from distributor.protocol.dsm import Entry, Move
+from distributor.protocol.dsm import Move
 from distributor.targets.diskstation_copies import FindBundle, foresee, kept_pairs
+from distributor.targets.diskstation_facts import observed_state
 from distributor.targets.diskstation_removal import remove_entries
 
 log = logging.getLogger(__name__)
@@ -149,7 +145,7 @@ class DiskstationSession:
         The list tells neither serial nor fingerprint; an entry that no endpoint serves keeps its
         leaf UNREADABLE.
         """
-        return _observed(self._dsm.certificates(), served)
+        return observed_state(self._dsm.certificates(), served)
 
     def foresee(self, plan: Plan) -> Foresight:
         """Try to export what the store does not hold: it is copied, or cannot be put back."""
@@ -196,7 +192,7 @@ class DiskstationSession:
         for entry, bundle in snapshot.pairs.items():
             self._import(entry, bundle, as_default=False)
         default = before.get(DEFAULT, CERTIFICATE)
-        current = _observed(self._dsm.certificates(), ())
+        current = observed_state(self._dsm.certificates(), ())
         if isinstance(default, Address) and current.get(DEFAULT, CERTIFICATE) != default:
             self._dsm.make_default(default.id, default.name)
         self._bind(
@@ -226,7 +222,7 @@ class DiskstationSession:
                     step="rollback",
                 )
             ids = [entry.id for entry in leftover]
-            if self._sent(lambda ids=ids: self._dsm.delete(ids)):
+            if self._sent(partial(self._dsm.delete, ids)):
                 return
         raise RollbackFailed(
             "the new certificate could not be removed",
@@ -284,7 +280,7 @@ class DiskstationSession:
             moves = self._moves(wanted)
             if not moves:
                 return
-            if self._sent(lambda moves=moves: self._dsm.move(moves)):
+            if self._sent(partial(self._dsm.move, moves)):
                 break
         stuck = self._moves(wanted)
         if stuck:
@@ -330,63 +326,6 @@ def _entry_facts(certificate: Certificate) -> dict[str, FactValue]:
             ISSUED_BY: certificate.issued_by,
         }
     return facts
-
-
-def _observed(entries: Sequence[Entry], served: Sequence[Served]) -> State:
-    facts: dict[Address, dict[str, FactValue]] = {}
-    for entry in entries:
-        address = Address("certificate", entry.description, entry.id)
-        facts[address] = {
-            LEAF: UNREADABLE,
-            CHAIN: UNREADABLE,
-            NAMES: entry.names,
-            NOT_BEFORE: rfc3339(entry.valid_from),
-            NOT_AFTER: rfc3339(entry.valid_till),
-            ISSUED_BY: printable(entry.issued_by),
-            MANAGED_BY: _managed_by(entry),
-        }
-        for service in entry.services:
-            facts[Address("service", service.display_name, service.id)] = {CERTIFICATE: address}
-        if entry.is_default:
-            facts[DEFAULT] = {CERTIFICATE: address}
-    bare = State(facts)
-    for address, shown in _shown(bare, served).items():
-        facts[address] |= shown
-    return State(facts)
-
-
-def _shown(state: State, served: Sequence[Served]) -> dict[Address, dict[str, FactValue]]:
-    """Return what handshakes tell of entries, by the service that answered."""
-    seen: dict[Address, list[Certificate]] = {}
-    for one in served:
-        if one.certificate is None:
-            continue
-        services = services_behind(state, one.endpoint)
-        entries = {state.get(service, CERTIFICATE) for service in services}
-        # Services of one display name may use several entries: then it shows none of them.
-        if len(entries) == 1 and isinstance(entry := entries.pop(), Address):
-            seen.setdefault(entry, []).append(one.certificate)
-    return {
-        entry: {LEAF: _one([c.leaf for c in shown]), CHAIN: _same([c.chain for c in shown])}
-        for entry, shown in seen.items()
-    }
-
-
-def _one(leaves: list[str]) -> FactValue:
-    # Endpoints of one entry that serve different leaves: one of them was not reloaded. That is
-    # different from any single leaf, so that the entry is brought anew.
-    distinct = sorted(set(leaves))
-    return distinct[0] if len(distinct) == 1 else tuple(distinct)
-
-
-def _same(chains: list[tuple[str, ...]]) -> FactValue:
-    return chains[0] if len(set(chains)) == 1 else tuple(sorted({str(one) for one in chains}))
-
-
-def _managed_by(entry: Entry) -> str:
-    if entry.self_signed:
-        return SELF_SIGNED
-    return DEVICE if entry.renewable or not entry.user_deletable else UPLOADED
 
 
 def _entries_of(plan: Plan) -> set[Address]:

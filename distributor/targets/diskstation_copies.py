@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from distributor.model.bundle import Bundle, assemble, fingerprint
 from distributor.model.errors import (
@@ -14,7 +15,7 @@ from distributor.model.errors import (
 )
 from distributor.model.hazards import NOT_RESTORABLE, Foresight, Hazard
 from distributor.model.plan import Plan
-from distributor.model.state import CHAIN, LEAF, Address
+from distributor.model.state import CHAIN, LEAF, Address, FactValue
 from distributor.protocol.archive import parse_export
 
 log = logging.getLogger(__name__)
@@ -85,8 +86,9 @@ def _exported(plan: Plan, address: Address, export: Export) -> Bundle:
         raise _lost(address, error) from error
     try:
         pair = parse_export(archive)
-        bundle = assemble(
-            certificate=pair.certificate, chain=pair.chain, private_key=pair.private_key
+        bundle = _as_served(
+            assemble(certificate=pair.certificate, chain=pair.chain, private_key=pair.private_key),
+            plan.observed.get(address, CHAIN),
         )
     except (ProtocolError, BundleError) as error:
         raise _lost(address, error) from error
@@ -98,6 +100,13 @@ def _exported(plan: Plan, address: Address, export: Export) -> Bundle:
             step="snapshot",
         )
     return bundle
+
+
+def _as_served(bundle: Bundle, chain: FactValue | None) -> Bundle:
+    """Leave out what an export brings along but the box does not serve, such as its own CA."""
+    if not isinstance(chain, tuple):
+        return bundle
+    return replace(bundle, chain=tuple(one for one in bundle.chain if fingerprint(one) in chain))
 
 
 def _lost(address: Address, error: DistributorError) -> UnsafePlan:

@@ -13,7 +13,7 @@ from distributor.model.errors import DistributorError
 from distributor.model.renewal import Hints
 from distributor.sources.contract import Source
 from distributor.store import Store
-from tests.contract.target_laws import Watch, require_private, watched
+from tests.contract.watch import Watch, require_private, watched
 
 NAMES = ("example.test", "*.example.test")
 
