@@ -19,7 +19,7 @@ from distributor.model.errors import (
     VerifyFailed,
 )
 from distributor.model.hazards import Asked, Hazard, hazards, refused
-from distributor.model.hosts import Endpoint, Host
+from distributor.model.hosts import Endpoint, Host, SocketAddress
 from distributor.model.plan import Plan, diff, make_plan
 from distributor.model.report import HostStatus, Outcome, Proof
 from distributor.model.reviewed import Reviewed
@@ -92,6 +92,7 @@ def observe(
     with ExitStack() as closing:
         tools.step(host.name, "handshakes")
         served = tools.probe(host.endpoints)
+        _require_reachable(host, served)
         target = tools.target(host, certificates)
         tools.step(host.name, "signing in")
         session = closing.enter_context(target.open())
@@ -115,6 +116,7 @@ def observe(
             return replace(outcome, status="refused", error=_unsafe(host, left))
         if dry_run:
             return outcome
+        tools.step(host.name, "waiting for its turn")
         return Visit(host, target, session, closing.pop_all(), outcome, plan)
     raise AssertionError("the context above swallows nothing")
 
@@ -138,9 +140,10 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
             visit.session.apply(plan, bundles)
             tools.step(host.name, "proving")
             served, state = _verified(visit, tools)
-        except DistributorError as error:
+        except Exception as error:  # noqa: BLE001 - see known: the host has been written to
             tools.step(host.name, "putting back")
-            status, reason = _put_back(visit, snapshot, error, tools)
+            cause = known(error, f"host={host.name}")
+            status, reason = _put_back(visit, snapshot, cause, tools)
             return _ended(visit, began, status=status, error=reason)
         proof = _proof(state, visit.target, plan.certificates, served)
         return _ended(
@@ -162,6 +165,23 @@ def new_outcome(host: Host, status: HostStatus, error: DistributorError | None =
         status=status,
         certificates=host.certificates,
         error=error,
+    )
+
+
+def known(error: Exception, what: str) -> DistributorError:
+    """Return an error of our tree for any exception, known or not.
+
+    For the few places that catch all of them: whatever happens with one certificate or host, the
+    others are served, what was written is put back, and the report is true.
+    """
+    if isinstance(error, DistributorError):
+        return error
+    log.error("%s step=unexpected error=%s", what, type(error).__name__)
+    log.debug("%s", what, exc_info=error)
+    return DistributorError(
+        f"an error that distribute does not know ({type(error).__name__})",
+        hint="run again with -vv and report it",
+        step="unexpected",
     )
 
 
@@ -218,6 +238,14 @@ def _nothing_to_do(
     return replace(outcome, status="unchanged", proof=proof, warnings=warnings)
 
 
+def _require_reachable(host: Host, served: Sequence[Served]) -> None:
+    """Raise what the handshake with the host's own port met: a second time-out tells no more."""
+    own = SocketAddress(host.address, host.access.port)
+    for one in served:
+        if one.endpoint.address == own and isinstance(one.error, Unreachable):
+            raise one.error
+
+
 def _require_answering(served: Sequence[Served]) -> None:
     """Raise when an endpoint does not answer: it could prove nothing after the change either."""
     for one in served:
@@ -262,28 +290,36 @@ def _put_back(
                 visit.host, tools, lambda shown: all(_as_before(one, before) for one in shown)
             )
             now = session.inspect(served)
-        if now != snapshot.before or not all(_as_before(one, before) for one in served):
-            raise RollbackFailed("it is not as it was before", step="rollback")
-    except DistributorError as error:
-        log.warning("host=%s step=rollback error=%s", visit.host.name, error.kind)
+        _require_as_before(
+            now == snapshot.before and all(_as_before(one, before) for one in served)
+        )
+    except Exception as error:  # noqa: BLE001 - see known: the host has been written to
+        failure = known(error, f"host={visit.host.name}")
+        log.warning("host=%s step=rollback error=%s", visit.host.name, failure.kind)
         return "broken", RollbackFailed(
-            f"{reason.message}; then putting it back failed: {error.message}",
+            f"{reason.message}; then putting it back failed: {failure.message}",
             hint="look at the box: Control Panel > Security > Certificate. What it had lies in "
             f"the state folder under snapshots/{visit.host.name}",
             step="rollback",
-            code=error.code,
+            code=failure.code,
         )
     _remember(visit.host, tools)
     return "rolled_back", reason
+
+
+def _require_as_before(is_so: bool) -> None:
+    if not is_so:
+        raise RollbackFailed("it is not as it was before", step="rollback")
 
 
 def _remember(host: Host, tools: Tools) -> tuple[str, ...]:
     """Move the pin; the host is well in any case, so a failure is a warning."""
     try:
         tools.remember(host)
-    except DistributorError as error:
-        log.warning("host=%s step=remember error=%s", host.name, error.kind)
-        return (f"what it serves now could not be pinned: {error.message}",)
+    except Exception as error:  # noqa: BLE001 - see known: what was written is as it should be
+        failure = known(error, f"host={host.name}")
+        log.warning("host=%s step=remember error=%s", host.name, failure.kind)
+        return (f"what it serves now could not be pinned: {failure.message}",)
     return ()
 
 
