@@ -27,6 +27,7 @@ from distributor.model.snapshot import Snapshot
 from distributor.model.state import LEAF, UNREADABLE, State
 from distributor.model.text import printable
 from distributor.targets.contract import Session, Target
+from distributor.unexpected import known_errors
 
 log = logging.getLogger(__name__)
 
@@ -136,14 +137,14 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
         except DistributorError as error:
             return _ended(visit, began, status="failed", error=error)
         try:
-            tools.step(host.name, "changing")
-            visit.session.apply(plan, bundles)
-            tools.step(host.name, "proving")
-            served, state = _verified(visit, tools)
-        except Exception as error:  # noqa: BLE001 - see known: the host has been written to
+            with known_errors(f"host={host.name}"):
+                tools.step(host.name, "changing")
+                visit.session.apply(plan, bundles)
+                tools.step(host.name, "proving")
+                served, state = _verified(visit, tools)
+        except DistributorError as error:
             tools.step(host.name, "putting back")
-            cause = known(error, f"host={host.name}")
-            status, reason = _put_back(visit, snapshot, cause, tools)
+            status, reason = _put_back(visit, snapshot, error, tools)
             return _ended(visit, began, status=status, error=reason)
         proof = _proof(state, visit.target, plan.certificates, served)
         return _ended(
@@ -165,23 +166,6 @@ def new_outcome(host: Host, status: HostStatus, error: DistributorError | None =
         status=status,
         certificates=host.certificates,
         error=error,
-    )
-
-
-def known(error: Exception, what: str) -> DistributorError:
-    """Return an error of our tree for any exception, known or not.
-
-    For the few places that catch all of them: whatever happens with one certificate or host, the
-    others are served, what was written is put back, and the report is true.
-    """
-    if isinstance(error, DistributorError):
-        return error
-    log.error("%s step=unexpected error=%s", what, type(error).__name__)
-    log.debug("%s", what, exc_info=error)
-    return DistributorError(
-        f"an error that distribute does not know ({type(error).__name__})",
-        hint="run again with -vv and report it",
-        step="unexpected",
     )
 
 
@@ -283,18 +267,18 @@ def _put_back(
     """Roll back on a fresh connection, and look: only what was seen counts as put back."""
     before = {one.endpoint: one.certificate for one in visit.outcome.endpoints}
     try:
-        visit.close()
-        with visit.target.open() as session:
-            session.rollback(snapshot)
-            served = _wait_for(
-                visit.host, tools, lambda shown: all(_as_before(one, before) for one in shown)
+        with known_errors(f"host={visit.host.name}"):
+            visit.close()
+            with visit.target.open() as session:
+                session.rollback(snapshot)
+                served = _wait_for(
+                    visit.host, tools, lambda shown: all(_as_before(one, before) for one in shown)
+                )
+                now = session.inspect(served)
+            _require_as_before(
+                now == snapshot.before and all(_as_before(one, before) for one in served)
             )
-            now = session.inspect(served)
-        _require_as_before(
-            now == snapshot.before and all(_as_before(one, before) for one in served)
-        )
-    except Exception as error:  # noqa: BLE001 - see known: the host has been written to
-        failure = known(error, f"host={visit.host.name}")
+    except DistributorError as failure:
         log.warning("host=%s step=rollback error=%s", visit.host.name, failure.kind)
         return "broken", RollbackFailed(
             f"{reason.message}; then putting it back failed: {failure.message}",
@@ -315,11 +299,11 @@ def _require_as_before(is_so: bool) -> None:
 def _remember(host: Host, tools: Tools) -> tuple[str, ...]:
     """Move the pin; the host is well in any case, so a failure is a warning."""
     try:
-        tools.remember(host)
-    except Exception as error:  # noqa: BLE001 - see known: what was written is as it should be
-        failure = known(error, f"host={host.name}")
-        log.warning("host=%s step=remember error=%s", host.name, failure.kind)
-        return (f"what it serves now could not be pinned: {failure.message}",)
+        with known_errors(f"host={host.name}"):
+            tools.remember(host)
+    except DistributorError as error:
+        log.warning("host=%s step=remember error=%s", host.name, error.kind)
+        return (f"what it serves now could not be pinned: {error.message}",)
     return ()
 
 

@@ -12,15 +12,16 @@ from datetime import datetime
 from time import monotonic
 from typing import Final, Protocol
 
-from distributor.delivery import Tools, Visit, deliver, known, new_outcome, observe
+from distributor.delivery import Tools, Visit, deliver, new_outcome, observe
 from distributor.model.bundle import Certificate
-from distributor.model.errors import IssuanceError, StalePlan
+from distributor.model.errors import DistributorError, IssuanceError, StalePlan
 from distributor.model.hosts import Host, Rollout
 from distributor.model.report import CertificateOutcome, HostStatus, Outcome, Report
 from distributor.model.reviewed import Reviewed
 from distributor.obtaining import Obtained, obtain
 from distributor.rollout import roll_out
 from distributor.sources.contract import Source
+from distributor.unexpected import known_errors
 
 LOOKING_AT_ONCE: Final = 32
 """Hosts observed at once: a dead one costs its own time-out and nobody else's."""
@@ -89,12 +90,10 @@ def _obtain(
     now: Callable[[], datetime],
 ) -> Obtained:
     try:
-        return obtain(source, order, progress, stop, now)
-    except Exception as error:  # noqa: BLE001 - see delivery.known
-        failed = CertificateOutcome(
-            name=name, status="failed", error=known(error, f"certificate={name}")
-        )
-        return Obtained(outcome=failed)
+        with known_errors(f"certificate={name}"):
+            return obtain(source, order, progress, stop, now)
+    except DistributorError as error:
+        return Obtained(outcome=CertificateOutcome(name=name, status="failed", error=error))
 
 
 def _observe_all(
@@ -108,15 +107,16 @@ def _observe_all(
         if stop.is_set():
             return replace(new_outcome(host, "skipped"), warnings=("the run was interrupted",))
         try:
-            return observe(
-                host,
-                _certificates_for(host, obtained),
-                tools,
-                dry_run=order.dry_run,
-                accepted=order.accepted.get(host.name, frozenset()),
-                reviewed=order.reviewed,
-            )
-        except Exception as error:  # noqa: BLE001 - see delivery.known
+            with known_errors(f"host={host.name}"):
+                return observe(
+                    host,
+                    _certificates_for(host, obtained),
+                    tools,
+                    dry_run=order.dry_run,
+                    accepted=order.accepted.get(host.name, frozenset()),
+                    reviewed=order.reviewed,
+                )
+        except DistributorError as error:
             return _as_outcome(host, error)
 
     at_once = min(LOOKING_AT_ONCE, max(1, len(order.hosts)))
@@ -142,8 +142,9 @@ def _deliver_all(
 
     def bring(name: str) -> Outcome:
         try:
-            outcome = deliver(visits[name], bundles, tools)
-        except Exception as error:  # noqa: BLE001 - see delivery.known
+            with known_errors(f"host={name}"):
+                outcome = deliver(visits[name], bundles, tools)
+        except DistributorError as error:
             outcome = _as_outcome(visits[name].host, error)
         progress.ended(outcome)
         return outcome
@@ -177,7 +178,7 @@ def _certificates_for(host: Host, obtained: Mapping[str, Obtained]) -> dict[str,
     return found
 
 
-def _as_outcome(host: Host, error: Exception) -> Outcome:
+def _as_outcome(host: Host, error: DistributorError) -> Outcome:
     """Return the outcome of a host whose work ended in an error."""
     status: HostStatus = "refused" if isinstance(error, StalePlan) else "failed"
-    return new_outcome(host, status, known(error, f"host={host.name}"))
+    return new_outcome(host, status, error)
