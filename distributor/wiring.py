@@ -15,6 +15,7 @@ from cryptography import x509
 from distributor.clients.certificate_authority import CertificateAuthority
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
+from distributor.clients.keyring import NamedSecrets
 from distributor.clients.nameservers import Nameservers
 from distributor.clients.secrets import fetch
 from distributor.clients.tls import load_roots, probe, served_chain, verified_leaf
@@ -30,6 +31,7 @@ from distributor.model.hosts import (
     Endpoint,
     Host,
     Inventory,
+    SecretRef,
     SocketAddress,
     WantedCertificate,
 )
@@ -62,18 +64,27 @@ def interruptible_sleep(stop: threading.Event) -> Callable[[float], None]:
     return sleep
 
 
-def _rfc2136(settings: DnsSettings) -> DnsProvider:
+def secret(reference: SecretRef, store: Store) -> Secret:
+    """Return the secret of a reference; raises SecretError."""
+    return fetch(reference, NamedSecrets(store.secrets).get)
+
+
+def _rfc2136(settings: DnsSettings, store: Store) -> DnsProvider:
     own = settings.settings
-    return Rfc2136(own, lambda: fetch(own.key))
+    return Rfc2136(own, lambda: secret(own.key, store))
 
 
-DNS_PROVIDERS: Final[Mapping[str, Callable[[DnsSettings], DnsProvider]]] = {"rfc2136": _rfc2136}
+DNS_PROVIDERS: Final[Mapping[str, Callable[[DnsSettings, Store], DnsProvider]]] = {
+    "rfc2136": _rfc2136
+}
 
 
 def _diskstation_api(host: Host, access: ApiAccess, trust: Trust, store: Store) -> Target:
     def connect() -> DsmSession:
         http = PinnedHttp(SocketAddress(host.address, access.port), trust, access.server_name)
-        return DsmSession(http, access.user, lambda: fetch(access.password), sleep=time.sleep)
+        return DsmSession(
+            http, access.user, lambda: secret(access.password, store), sleep=time.sleep
+        )
 
     return DiskstationApi(host, connect, store.bundles.by_leaf, utc_now)
 
@@ -123,7 +134,7 @@ class Workshop:
             source=source,
             store=self.store,
             connect=connect,
-            provider=DNS_PROVIDERS[dns.provider](dns),
+            provider=DNS_PROVIDERS[dns.provider](dns, self.store),
             nameservers=Nameservers(
                 resolvers=dns.resolvers, nameservers=dns.nameservers, sleep=sleep, now=utc_now
             ),

@@ -1,4 +1,4 @@
-"""The state folder: bundle versions, accounts, orders, trust, snapshots, the run lock.
+"""The state folder: bundle versions, accounts, orders, trust, snapshots, secrets, the run lock.
 
 Folders have mode 700 and files 600 from their first byte; every file is written by temporary
 file, fsync and rename, so that a cut leaves the old content or the new.
@@ -13,6 +13,7 @@ from distributor.store.accounts import Account, Accounts
 from distributor.store.bundles import Bundles, Stored
 from distributor.store.files import make_folder
 from distributor.store.orders import OrderJournal, PendingOrder
+from distributor.store.secrets_file import SecretsFile
 from distributor.store.snapshots import Snapshots
 from distributor.store.trusted import TrustFile
 
@@ -22,6 +23,7 @@ __all__ = [
     "Bundles",
     "OrderJournal",
     "PendingOrder",
+    "SecretsFile",
     "Store",
     "Stored",
     "TrustFile",
@@ -38,6 +40,7 @@ class Store:
         self.orders = OrderJournal(folder / "orders")
         self.snapshots = Snapshots(folder / "snapshots")
         self.trust = TrustFile(folder / "trust.toml")
+        self.secrets = SecretsFile(folder / "secrets.toml")
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -181,7 +181,6 @@ def test_the_contract_with_every_option_has_no_problem_but_what_is_not_built() -
         "certificates.ddns.source",
         "certificates.bought.source",
         "hosts.attic.tls",
-        "hosts.attic.password.keyring",
         "hosts.attic.otp",
         "hosts.attic.endpoints[1].starttls",
         "hosts.cellar.via",
