@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -12,18 +12,19 @@ from typing import Final
 
 from cryptography import x509
 
-from distributor.clients.certificate_authority import CertificateAuthority
+from distributor.clients.certificate_authority import CertificateAuthority, require_directory
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
 from distributor.clients.keyring import NamedSecrets
 from distributor.clients.nameservers import Nameservers
 from distributor.clients.secrets import fetch
 from distributor.clients.tls import load_roots, probe, served_chain, verified_leaf
+from distributor.clients.web import front, plain_answer
 from distributor.dns_providers.contract import DnsProvider
 from distributor.dns_providers.rfc2136 import Rfc2136
 from distributor.model.bundle import Certificate, fingerprint
 from distributor.model.endpoints import Served
-from distributor.model.errors import Interrupted
+from distributor.model.errors import DistributorError, Interrupted
 from distributor.model.hosts import (
     AcmeSource,
     ApiAccess,
@@ -39,6 +40,7 @@ from distributor.model.secret import Secret
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import LEAF
 from distributor.model.trust import PinnedLeaf, Trust, trust_of
+from distributor.model.web import Front, PlainAnswer
 from distributor.obtaining import Obtained
 from distributor.sources.acme import Acme
 from distributor.sources.contract import Source
@@ -116,11 +118,31 @@ class Workshop:
             raise TypeError(f"no source for {type(wanted.source).__name__}")
         return self._acme(wanted, wanted.source)
 
+    def check_tools(self) -> "CheckTools":
+        """Return what `checking.online` looks with."""
+        return CheckTools(self)
+
     def tools(self, obtained: Mapping[str, Obtained], step: Step) -> "HostTools":
         """Return the tools for hosts, once it is known what they are to get."""
         return HostTools(self.store, obtained, step)
 
-    def _acme(self, wanted: WantedCertificate, source: AcmeSource) -> Source:
+    def acme(self, name: str) -> Acme:
+        """Return the source of a certificate that comes from an ACME CA."""
+        wanted = self.inventory.certificates[name]
+        if not isinstance(wanted.source, AcmeSource):
+            raise TypeError(f"{name} comes from no ACME CA")
+        return self._acme(wanted, wanted.source)
+
+    def nameservers(self, dns: DnsSettings | None) -> Nameservers:
+        """Return who is asked about names: as the inventory says, else the system's resolvers."""
+        return Nameservers(
+            resolvers=dns.resolvers if dns is not None else (),
+            nameservers=dns.nameservers if dns is not None else (),
+            sleep=interruptible_sleep(self.stop),
+            now=utc_now,
+        )
+
+    def _acme(self, wanted: WantedCertificate, source: AcmeSource) -> Acme:
         dns = self.inventory.dns[source.dns]
         sleep = interruptible_sleep(self.stop)
 
@@ -135,9 +157,7 @@ class Workshop:
             store=self.store,
             connect=connect,
             provider=DNS_PROVIDERS[dns.provider](dns, self.store),
-            nameservers=Nameservers(
-                resolvers=dns.resolvers, nameservers=dns.nameservers, sleep=sleep, now=utc_now
-            ),
+            nameservers=self.nameservers(dns),
             propagation_timeout=dns.propagation_timeout,
             roots=lambda: _roots(wanted.ca_bundle),
             now=utc_now,
@@ -187,6 +207,59 @@ class HostTools:
     def sleep(self, seconds: float) -> None:
         """Wait; work on a host comes to its end even when the run is to stop."""
         time.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTools:
+    """What looking at CAs, zones and hosts needs from outside (`checking.online.Tools`)."""
+
+    workshop: Workshop
+    plain_ports: Mapping[int, int] = field(default_factory=lambda: {5001: 5000, 8001: 8000})
+    """The plain HTTP port beside each HTTPS port of a device as it comes."""
+
+    def probe(self, endpoints: Sequence[Endpoint]) -> tuple[Served, ...]:
+        """Shake hands with every endpoint, at the same time."""
+        return self._hosts.probe(endpoints)
+
+    def target(self, host: Host, certificates: Mapping[str, Certificate]) -> Target:
+        """Return the driver of a host."""
+        return self._hosts.target(host, certificates)
+
+    def reach_ca(self, source: AcmeSource) -> None:
+        """Read the CA's directory."""
+        require_directory(source.directory_url, source.ca_bundle)
+
+    def rehearse(
+        self, certificate: str, progress: Callable[[str], None]
+    ) -> Mapping[str, DistributorError]:
+        """Publish and remove a TXT value for each name of a certificate."""
+        return self.workshop.acme(certificate).rehearse(progress)
+
+    def addresses(self, name: str, certificate: str) -> tuple[str, ...]:
+        """Return the addresses of a name, by the resolvers that its certificate's zone has."""
+        source = self.workshop.inventory.certificates[certificate].source
+        dns = self.workshop.inventory.dns[source.dns] if isinstance(source, AcmeSource) else None
+        return self.workshop.nameservers(dns).addresses(name)
+
+    def front(self, host: Host, certificates: Mapping[str, Certificate], name: str) -> Front:
+        """Ask the pinned HTTPS port of a host for `name`, and look at its clock."""
+        access = host.access
+        if not isinstance(access, ApiAccess):
+            raise TypeError(f"{host.name} has no Web API")
+        trust = trust_for(host, access, self.workshop.store, certificates.values())
+        address = SocketAddress(host.address, access.port)
+        with PinnedHttp(address, trust, access.server_name) as http:
+            return front(http, SocketAddress(name, access.port), utc_now)
+
+    def plain(self, host: Host) -> PlainAnswer | None:
+        """Ask the plain HTTP port of a device, where its HTTPS port is the usual one."""
+        access = host.access
+        port = self.plain_ports.get(access.port) if isinstance(access, ApiAccess) else None
+        return plain_answer(SocketAddress(host.address, port)) if port is not None else None
+
+    @property
+    def _hosts(self) -> HostTools:
+        return self.workshop.tools({}, lambda _host, _text: None)
 
 
 def trust_for(

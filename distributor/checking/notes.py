@@ -18,7 +18,7 @@ def notes(inventory: Inventory) -> Iterator[Remark]:
 
 
 def _shared_key(inventory: Inventory, certificate: str) -> Iterator[Remark]:
-    """Boxes of one certificate hold one key: each can pass for every other."""
+    """Note hosts that hold one key, since each of them can pass for every other."""
     holders = [host for host in inventory.hosts.values() if certificate in host.certificates]
     at_risk = [host.name for host in holders if isinstance(host.access, ApiAccess)]
     if not at_risk or len(_boxes(holders)) < 2:  # noqa: PLR2004 - one box shares with nobody
@@ -26,9 +26,9 @@ def _shared_key(inventory: Inventory, certificate: str) -> Iterator[Remark]:
     yield Remark(
         name=SHARED_KEY,
         about=f"certificate {certificate}",
-        message=f"{_listed([host.name for host in holders])} hold one private key: whoever owns one "
-        "of these boxes can pretend to be the others to this computer, and collect the password "
-        f"that it sends to {_listed(at_risk)}",
+        message=f"{_listed([host.name for host in holders])} hold one private key: whoever owns "
+        "one of these boxes can pretend to be the others to this computer, and collect the "
+        f"password that it sends to {_listed(at_risk)}",
         hint="give each box an account and a password of its own, so that a stolen one opens "
         'nothing else; or reach boxes with `via = "ssh"`, where each has a host key of its own; or '
         "give a box that you trust less a certificate of its own",
@@ -37,7 +37,7 @@ def _shared_key(inventory: Inventory, certificate: str) -> Iterator[Remark]:
 
 
 def _pin_will_break(inventory: Inventory, host: Host) -> Iterator[Remark]:
-    """A renewal makes a new key unless it is told not to; a pinned key is then another's."""
+    """Note a pinned key that the next renewal replaces, as it does unless told not to."""
     access = host.access
     if not isinstance(access, ApiAccess) or access.tls_pin is None:
         return

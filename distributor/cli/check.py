@@ -1,11 +1,19 @@
 """`distribute check`: every problem of the inventory at once, and what is worth knowing of it."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from distributor.cli.settings import NOT_WELL, OK, Settings, global_options, print_json
+from distributor.cli.settings import (
+    INTERRUPTED,
+    NOT_WELL,
+    OK,
+    Settings,
+    global_options,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -14,21 +22,35 @@ if TYPE_CHECKING:
     from distributor.model.hosts import Inventory
 
 
-@click.command(epilog="Example: distribute check -i inventory.toml")
+@click.command(epilog="Example: distribute check; distribute check --online")
+@click.option(
+    "--online",
+    is_flag=True,
+    help="Also try the CA, the DNS zones and every host; no certificate is changed.",
+)
 @global_options
 @click.pass_context
-def check(context: click.Context, settings: Settings, /) -> None:
+def check(context: click.Context, settings: Settings, /, online: bool) -> None:
     """Read the inventory and name every problem, each with its line.
 
     Opens no connection and runs no command. Notes say what may be as it should, but has a price:
-    boxes that share one private key, pins that a renewal will break. Exit code 0 when nothing is
-    wrong, 2 when the inventory cannot be used.
+    boxes that share one private key, pins that a renewal will break.
+
+    With --online it reads the CA's directory, publishes a TXT record at _acme-challenge of every
+    name and removes it, signs in to every host, lists its certificates, and asks its endpoints and
+    their names.
+
+    Exit code 1 when something is wrong, 2 when the inventory cannot be used.
     """
     from distributor.checking.notes import notes
 
     inventory = settings.load_inventory()
+    stop = threading.Event()
     remarks = tuple(notes(inventory))
+    if online:
+        remarks += _look(settings, inventory, stop)
     code = NOT_WELL if any(one.is_finding for one in remarks) else OK
+    code = INTERRUPTED if stop.is_set() else code
     if settings.as_json:
         print_json(_as_json(inventory, remarks, code))
     else:
@@ -36,6 +58,32 @@ def check(context: click.Context, settings: Settings, /) -> None:
         for line in _lines(inventory, remarks, quiet=settings.quiet):
             console.print(line, soft_wrap=True)
     context.exit(code)
+
+
+def _look(
+    settings: Settings, inventory: "Inventory", stop: threading.Event
+) -> "tuple[Remark, ...]":
+    """Do every check that needs a connection, under the run lock: it writes the journal."""
+    from distributor.checking.online import check_online
+    from distributor.cli.deliver import stopping
+    from distributor.cli.logs import start_logging
+    from distributor.cli.status import stored_certificates
+    from distributor.render.progress import shown_progress
+    from distributor.wiring import Workshop
+
+    store, console = settings.store(), settings.stderr()
+    hosts = tuple(inventory.hosts.values())
+    start_logging(settings, console)
+    with (
+        store.lock(),
+        shown_progress(
+            console, list(inventory.hosts), quiet=settings.quiet, steps=settings.verbose > 0
+        ) as progress,
+        stopping(stop),
+    ):
+        stored = stored_certificates(inventory, store, hosts)
+        tools = Workshop(inventory, store, stop).check_tools()
+        return check_online(inventory, stored, tools, progress.step, stop)
 
 
 def _lines(inventory: "Inventory", remarks: "Sequence[Remark]", *, quiet: bool) -> "Iterator[Text]":

@@ -52,7 +52,7 @@ def status(
     inventory = settings.load_inventory()
     chosen = select(inventory, all_hosts=not hosts and not tags, hosts=hosts, tags=tags)
     start_logging(settings, settings.stderr())
-    wanted = _wanted(inventory, settings.store(), chosen)
+    wanted = stored_certificates(inventory, settings.store(), chosen)
     readings = read_services(inventory, settings.store(), chosen, wanted) if services else ()
     seen = (
         [(one.host, served) for one in readings for served in one.served]
@@ -76,7 +76,7 @@ def status(
     context.exit(code)
 
 
-def _wanted(
+def stored_certificates(
     inventory: "Inventory", store: "Store", hosts: "Sequence[Host]"
 ) -> "dict[str, Certificate]":
     """Return what the store holds of the certificates that the hosts use."""

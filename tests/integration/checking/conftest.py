@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from distributor.lab.diskstation import DiskStation
+from distributor.lab.nameserver import Nameserver
 from distributor.lab.range import Range
 from tests.integration.checking.commands import Ran, run
 
@@ -31,6 +33,32 @@ class Lab:
 
     def add_to_host(self, name: str, line: str) -> None:
         self.rewrite(f"[hosts.{name}]\n", f"[hosts.{name}]\n{line}\n")
+
+    @property
+    def nameserver(self) -> Nameserver:
+        assert self.range.nameserver is not None
+        return self.range.nameserver
+
+    @property
+    def txt(self) -> set[str]:
+        """Return the TXT values where a CA would look."""
+        return self.nameserver.records("_acme-challenge.example.test", "TXT")
+
+    @property
+    def journal(self) -> Path:
+        return self.range.state / "orders" / "home" / "challenges.json"
+
+    def add_box(self, name: str, box: DiskStation, password: str) -> None:
+        """Describe another box in the inventory."""
+        path = self.range.folder / f"{name}.password"
+        path.touch(mode=0o600)
+        path.write_text(password, encoding="utf-8")
+        with self.range.inventory.open("a", encoding="utf-8") as file:
+            file.write(
+                f'[hosts.{name}]\nkind = "diskstation"\nvia = "api"\naddress = "{box.address}"\n'
+                f'port = {box.port}\npassword = {{ file = "{name}.password" }}\n'
+                f'endpoints = ["{box.address}:{box.port}"]\n\n'
+            )
 
     def pin(self, *names: str) -> None:
         done = self.run("-q", "trust", *(names or self.range.boxes), "--yes")
