@@ -181,9 +181,9 @@ def _https_host(location: str) -> str | None:
     """Return the host of an https URL, None for anything else."""
     try:
         url = urlsplit(location)
-        return url.hostname if url.scheme == "https" else None
     except ValueError:
         return None
+    return url.hostname if url.scheme == "https" else None
 
 
 def _proxies(
