@@ -38,8 +38,7 @@ from distributor.model.hosts import (
 )
 from distributor.model.secret import Secret
 from distributor.model.snapshot import Snapshot
-from distributor.model.state import LEAF
-from distributor.model.trust import PinnedLeaf, Trust, trust_of
+from distributor.model.trust import PinnedLeaf, Trust, own_leaf, trust_of
 from distributor.model.web import Front, PlainAnswer
 from distributor.obtaining import Obtained
 from distributor.sources.acme import Acme
@@ -267,8 +266,10 @@ def trust_for(
 ) -> Trust:
     """Return whom to believe that it is `host`; raises Untrusted when there is no basis.
 
-    On top of the basis stand the leaves that this delivery may bring: the new one, and those that
-    the host had before its last change.
+    On top of the basis stand the leaves that this delivery may bring: the new one, and the one that
+    the host's own port had before its last change. Only the usual roots vouch for a host that is
+    not pinned: a certificate's `ca_bundle` says where a delivered chain is to end, which for a CA
+    to rehearse with may be a root whose key everybody has; it never says whom to send a password.
     """
     pinned = store.trust.pinned(host.name)
     verified = None
@@ -292,11 +293,10 @@ def pin_of(leaf: x509.Certificate, *, by: str) -> PinnedLeaf:
 
 
 def _rollback_leaves(host: Host, store: Store) -> set[str]:
+    """Return what the host's own port served before its last change, if that is known."""
     last = store.snapshots.last(host.name)
-    if last is None:
-        return set()
-    facts = last.before.facts.values()
-    return {leaf for known in facts if isinstance(leaf := known.get(LEAF), str)}
+    leaf = own_leaf(last.before) if last is not None else None
+    return {leaf} if leaf is not None else set()
 
 
 @cache
