@@ -55,7 +55,7 @@ def check(context: click.Context, settings: Settings, /, online: bool) -> None:
         print_json(_as_json(inventory, remarks, code))
     else:
         console = settings.stdout()
-        for line in _lines(inventory, remarks, quiet=settings.quiet):
+        for line in _lines(inventory, remarks, code, quiet=settings.quiet):
             console.print(line, soft_wrap=True)
     context.exit(code)
 
@@ -86,7 +86,9 @@ def _look(
         return check_online(inventory, stored, tools, progress.step, stop)
 
 
-def _lines(inventory: "Inventory", remarks: "Sequence[Remark]", *, quiet: bool) -> "Iterator[Text]":
+def _lines(
+    inventory: "Inventory", remarks: "Sequence[Remark]", code: int, *, quiet: bool
+) -> "Iterator[Text]":
     from rich.text import Text
 
     from distributor.model.text import printable
@@ -105,6 +107,8 @@ def _lines(inventory: "Inventory", remarks: "Sequence[Remark]", *, quiet: bool) 
             yield Text(f"    try: {printable(one.hint, 1000)}")
     counts = f"{len(inventory.hosts)} hosts, {len(inventory.certificates)} certificates"
     result = f"{len(findings)} wrong" if findings else "nothing wrong"
+    if code == INTERRUPTED:
+        result = "interrupted, so that not everything was looked at"
     yield Text(f"{inventory.path}: {counts}; {result}")
 
 

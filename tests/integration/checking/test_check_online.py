@@ -221,12 +221,14 @@ def test_a_check_that_is_stopped_leaves_nothing_or_is_tidied_up_after(
         noted = json.loads(lab.journal.read_text(encoding="utf-8"))["challenges"]
         assert noted == {"_acme-challenge.example.test": [value]}
         process.send_signal(how)
-        process.communicate(timeout=CHILD_SECONDS)
+        out, _ = process.communicate(timeout=CHILD_SECONDS)
     finally:
         process.kill()
         process.communicate()
     if how == signal.SIGINT:
         assert process.returncode == 130
+        assert b"interrupted, so that not everything was looked at" in out
+        assert b"nothing wrong" not in out
         assert lab.txt == set()
         assert not lab.journal.exists()
         return
