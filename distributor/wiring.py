@@ -12,17 +12,19 @@ from typing import Final
 
 from cryptography import x509
 
-from distributor.clients.certificate_authority import CertificateAuthority
+from distributor.clients.certificate_authority import CertificateAuthority, require_directory
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
+from distributor.clients.keyring import NamedSecrets
 from distributor.clients.nameservers import Nameservers
 from distributor.clients.secrets import fetch
 from distributor.clients.tls import load_roots, probe, served_chain, verified_leaf
+from distributor.clients.web import front, plain_answer
 from distributor.dns_providers.contract import DnsProvider
 from distributor.dns_providers.rfc2136 import Rfc2136
 from distributor.model.bundle import Certificate, fingerprint
 from distributor.model.endpoints import Served
-from distributor.model.errors import AuthRefused, Interrupted
+from distributor.model.errors import AuthRefused, DistributorError, Interrupted
 from distributor.model.holds import Hold
 from distributor.model.hosts import (
     AcmeSource,
@@ -32,13 +34,14 @@ from distributor.model.hosts import (
     Endpoint,
     Host,
     Inventory,
+    SecretRef,
     SocketAddress,
     WantedCertificate,
 )
 from distributor.model.secret import Secret
 from distributor.model.snapshot import Snapshot
-from distributor.model.state import LEAF
-from distributor.model.trust import PinnedLeaf, Trust, trust_of
+from distributor.model.trust import PinnedLeaf, Trust, own_leaf, trust_of
+from distributor.model.web import Front, PlainAnswer
 from distributor.obtaining import Obtained
 from distributor.sources.acme import Acme
 from distributor.sources.contract import Source
@@ -65,12 +68,19 @@ def interruptible_sleep(stop: threading.Event) -> Callable[[float], None]:
     return sleep
 
 
-def _rfc2136(settings: DnsSettings) -> DnsProvider:
+def secret(reference: SecretRef, store: Store) -> Secret:
+    """Return the secret of a reference; raises SecretError."""
+    return fetch(reference, NamedSecrets(store.secrets).get)
+
+
+def _rfc2136(settings: DnsSettings, store: Store) -> DnsProvider:
     own = settings.settings
-    return Rfc2136(own, lambda: fetch(own.key))
+    return Rfc2136(own, lambda: secret(own.key, store))
 
 
-DNS_PROVIDERS: Final[Mapping[str, Callable[[DnsSettings], DnsProvider]]] = {"rfc2136": _rfc2136}
+DNS_PROVIDERS: Final[Mapping[str, Callable[[DnsSettings, Store], DnsProvider]]] = {
+    "rfc2136": _rfc2136
+}
 
 
 class Logins:
@@ -79,7 +89,7 @@ class Logins:
     def __init__(self) -> None:
         self._refused: dict[str, AuthRefused] = {}
 
-    def connect(self, host: Host, access: ApiAccess, trust: Trust) -> DsmSession:
+    def connect(self, host: Host, access: ApiAccess, trust: Trust, store: Store) -> DsmSession:
         """Return a session that is not signed in yet: the one way in for targets and sources.
 
         Raises AuthRefused when the host refused a login before.
@@ -94,7 +104,7 @@ class Logins:
         return DsmSession(
             http,
             access.user,
-            lambda: fetch(access.password),
+            lambda: secret(access.password, store),
             sleep=time.sleep,
             when_refused=remember,
         )
@@ -104,7 +114,7 @@ def _diskstation_api(
     host: Host, access: ApiAccess, trust: Trust, store: Store, logins: Logins
 ) -> Target:
     return DiskstationApi(
-        host, lambda: logins.connect(host, access, trust), store.bundles.by_leaf, utc_now
+        host, lambda: logins.connect(host, access, trust, store), store.bundles.by_leaf, utc_now
     )
 
 
@@ -137,6 +147,10 @@ class Workshop:
         # The inventory refuses what is not built before anything gets here.
         raise TypeError(f"no source for {type(wanted.source).__name__}")
 
+    def check_tools(self) -> "CheckTools":
+        """Return what `checking.online` looks with."""
+        return CheckTools(self)
+
     def tools(self, obtained: Mapping[str, Obtained], step: Step) -> "HostTools":
         """Return the tools for hosts, once it is known what they are to get."""
         return HostTools(self.store, obtained, step, self.logins)
@@ -148,7 +162,8 @@ class Workshop:
         def connect() -> DsmSession:
             stored = self.store.bundles.current(wanted.name)
             held = [stored.bundle.certificate(wanted.name)] if stored is not None else []
-            return self.logins.connect(host, access, trust_for(host, access, self.store, held))
+            trust = trust_for(host, access, self.store, held)
+            return self.logins.connect(host, access, trust, self.store)
 
         return Diskstation(
             wanted=wanted,
@@ -161,7 +176,23 @@ class Workshop:
             now=utc_now,
         )
 
-    def _acme(self, wanted: WantedCertificate, source: AcmeSource) -> Source:
+    def acme(self, name: str) -> Acme:
+        """Return the source of a certificate that comes from an ACME CA."""
+        wanted = self.inventory.certificates[name]
+        if not isinstance(wanted.source, AcmeSource):
+            raise TypeError(f"{name} comes from no ACME CA")
+        return self._acme(wanted, wanted.source)
+
+    def nameservers(self, dns: DnsSettings | None) -> Nameservers:
+        """Return who is asked about names: as the inventory says, else the system's resolvers."""
+        return Nameservers(
+            resolvers=dns.resolvers if dns is not None else (),
+            nameservers=dns.nameservers if dns is not None else (),
+            sleep=interruptible_sleep(self.stop),
+            now=utc_now,
+        )
+
+    def _acme(self, wanted: WantedCertificate, source: AcmeSource) -> Acme:
         dns = self.inventory.dns[source.dns]
         sleep = interruptible_sleep(self.stop)
 
@@ -175,10 +206,8 @@ class Workshop:
             source=source,
             store=self.store,
             connect=connect,
-            provider=DNS_PROVIDERS[dns.provider](dns),
-            nameservers=Nameservers(
-                resolvers=dns.resolvers, nameservers=dns.nameservers, sleep=sleep, now=utc_now
-            ),
+            provider=DNS_PROVIDERS[dns.provider](dns, self.store),
+            nameservers=self.nameservers(dns),
             propagation_timeout=dns.propagation_timeout,
             roots=lambda: _roots(wanted.ca_bundle),
             now=utc_now,
@@ -252,13 +281,68 @@ def _api_access(host: Host) -> ApiAccess:
     return host.access
 
 
+@dataclass(frozen=True, slots=True)
+class CheckTools:
+    """What looking at CAs, zones and hosts needs from outside (`checking.online.Tools`)."""
+
+    workshop: Workshop
+    plain_ports: Mapping[int, int] = field(default_factory=lambda: {5001: 5000, 8001: 8000})
+    """The plain HTTP port beside each HTTPS port of a device as it comes."""
+
+    def probe(self, endpoints: Sequence[Endpoint]) -> tuple[Served, ...]:
+        """Shake hands with every endpoint, at the same time."""
+        return self._hosts.probe(endpoints)
+
+    def target(self, host: Host, certificates: Mapping[str, Certificate]) -> Target:
+        """Return the driver of a host."""
+        return self._hosts.target(host, certificates)
+
+    def reach_ca(self, source: AcmeSource) -> None:
+        """Read the CA's directory."""
+        require_directory(source.directory_url, source.ca_bundle)
+
+    def rehearse(
+        self, certificate: str, progress: Callable[[str], None]
+    ) -> Mapping[str, DistributorError]:
+        """Publish and remove a TXT value for each name of a certificate."""
+        return self.workshop.acme(certificate).rehearse(progress)
+
+    def addresses(self, name: str, certificate: str) -> tuple[str, ...]:
+        """Return the addresses of a name, by the resolvers that its certificate's zone has."""
+        source = self.workshop.inventory.certificates[certificate].source
+        dns = self.workshop.inventory.dns[source.dns] if isinstance(source, AcmeSource) else None
+        return self.workshop.nameservers(dns).addresses(name)
+
+    def front(self, host: Host, certificates: Mapping[str, Certificate], name: str) -> Front:
+        """Ask the pinned HTTPS port of a host for `name`, and look at its clock."""
+        access = host.access
+        if not isinstance(access, ApiAccess):
+            raise TypeError(f"{host.name} has no Web API")
+        trust = trust_for(host, access, self.workshop.store, certificates.values())
+        address = SocketAddress(host.address, access.port)
+        with PinnedHttp(address, trust, access.server_name) as http:
+            return front(http, SocketAddress(name, access.port), utc_now)
+
+    def plain(self, host: Host) -> PlainAnswer | None:
+        """Ask the plain HTTP port of a device, where its HTTPS port is the usual one."""
+        access = host.access
+        port = self.plain_ports.get(access.port) if isinstance(access, ApiAccess) else None
+        return plain_answer(SocketAddress(host.address, port)) if port is not None else None
+
+    @property
+    def _hosts(self) -> HostTools:
+        return self.workshop.tools({}, lambda _host, _text: None)
+
+
 def trust_for(
     host: Host, access: ApiAccess, store: Store, certificates: Collection[Certificate]
 ) -> Trust:
     """Return whom to believe that it is `host`; raises Untrusted when there is no basis.
 
-    On top of the basis stand the leaves that this delivery may bring: the new one, and those that
-    the host had before its last change.
+    On top of the basis stand the leaves that this delivery may bring: the new one, and the one that
+    the host's own port had before its last change. Only the usual roots vouch for a host that is
+    not pinned: a certificate's `ca_bundle` says where a delivered chain is to end, which for a CA
+    to rehearse with may be a root whose key everybody has; it never says whom to send a password.
     """
     pinned = store.trust.pinned(host.name)
     verified = None
@@ -282,11 +366,10 @@ def pin_of(leaf: x509.Certificate, *, by: str) -> PinnedLeaf:
 
 
 def _rollback_leaves(host: Host, store: Store) -> set[str]:
+    """Return what the host's own port served before its last change, if that is known."""
     last = store.snapshots.last(host.name)
-    if last is None:
-        return set()
-    facts = last.before.facts.values()
-    return {leaf for known in facts if isinstance(leaf := known.get(LEAF), str)}
+    leaf = own_leaf(last.before) if last is not None else None
+    return {leaf} if leaf is not None else set()
 
 
 @cache

@@ -15,6 +15,7 @@ _COMMANDS = {
     "issue": "distributor.cli.certificates:issue",
     "show": "distributor.cli.certificates:show",
     "trust": "distributor.cli.trust:trust",
+    "secret": "distributor.cli.secret:secret",
     "demo": "distributor.cli.demo:demo",
     "lab": "distributor.cli.lab:lab",
 }

@@ -1,4 +1,4 @@
-"""`distribute status`: what every endpoint serves now, without a login."""
+"""`distribute status`: what every endpoint serves now, and what hosts say of their services."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,39 +20,63 @@ if TYPE_CHECKING:
 _AT_ONCE = 32
 
 
-@click.command(epilog="Example: distribute status --tag home")
+@click.command(epilog="Example: distribute status --tag home --services")
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="Only this host (repeatable).")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only hosts with this tag.")
+@click.option(
+    "--services",
+    is_flag=True,
+    help="Sign in too, and show which certificate each service of a host uses.",
+)
 @global_options
 @click.pass_context
 def status(
-    context: click.Context, settings: Settings, /, hosts: tuple[str, ...], tags: tuple[str, ...]
+    context: click.Context,
+    settings: Settings,
+    /,
+    hosts: tuple[str, ...],
+    tags: tuple[str, ...],
+    services: bool,
 ) -> None:
-    """Shake hands with every endpoint and show what it serves.
+    """Shake hands with every endpoint and show what it serves; without a login.
 
-    Exit code 1 when an endpoint does not serve the certificate that the store holds for it, or
-    cannot be asked.
+    With --services it signs in to each host, and shows the certificate that the host reports for
+    each of its services, and the endpoint that proves it. Exit code 1 when an endpoint does not
+    serve the certificate that the store holds for it, or an endpoint or host cannot be asked.
     """
     from distributor.cli.deliver import select
     from distributor.cli.logs import start_logging
+    from distributor.cli.services import read_services, services_as_json, services_lines
     from distributor.wiring import utc_now
 
     inventory = settings.load_inventory()
     chosen = select(inventory, all_hosts=not hosts and not tags, hosts=hosts, tags=tags)
     start_logging(settings, settings.stderr())
-    wanted = _wanted(inventory, settings.store(), chosen)
-    seen = _probed(chosen)
+    wanted = stored_certificates(inventory, settings.store(), chosen)
+    readings = read_services(inventory, settings.store(), chosen, wanted) if services else ()
+    seen = (
+        [(one.host, served) for one in readings for served in one.served]
+        if services
+        else _probed(chosen)
+    )
     good = all(_is_well(one, wanted) for _, one in seen)
+    code = OK if good and all(one.error is None for one in readings) else NOT_WELL
     if settings.as_json:
-        print_json(_as_json(seen, wanted, OK if good else NOT_WELL))
-    elif not (settings.quiet and good):
+        data = _as_json(chosen, seen, wanted, code)
+        for host, reading in zip(data["hosts"], readings, strict=services):
+            host.update(services_as_json(reading))
+        print_json(data)
+    elif not (settings.quiet and code == OK):
         console = settings.stdout()
         for line in _lines(seen, wanted, utc_now()):
             console.print(line, soft_wrap=True)
-    context.exit(OK if good else NOT_WELL)
+        for reading in readings:
+            for line in services_lines(reading):
+                console.print(line, soft_wrap=True)
+    context.exit(code)
 
 
-def _wanted(
+def stored_certificates(
     inventory: "Inventory", store: "Store", hosts: "Sequence[Host]"
 ) -> "dict[str, Certificate]":
     """Return what the store holds of the certificates that the hosts use."""
@@ -106,13 +130,16 @@ def _difference(one: "Served", wanted: "Mapping[str, Certificate]") -> str:
 
 
 def _as_json(
-    seen: "list[tuple[Host, Served]]", wanted: "dict[str, Certificate]", code: int
+    chosen: "Sequence[Host]",
+    seen: "list[tuple[Host, Served]]",
+    wanted: "dict[str, Certificate]",
+    code: int,
 ) -> dict[str, Any]:
     from distributor.render.as_json import endpoint_as_json
 
-    hosts: dict[str, list[dict[str, Any]]] = {}
+    hosts: dict[str, list[dict[str, Any]]] = {host.name: [] for host in chosen}
     for host, one in seen:
-        hosts.setdefault(host.name, []).append(endpoint_as_json(one, wanted))
+        hosts[host.name].append(endpoint_as_json(one, wanted))
     return {
         "version": 0,
         "exit": code,

@@ -33,7 +33,8 @@ def trust(
 
     Compare the fingerprint with the one that the box itself shows, or look at it over a network
     that you trust. A host that serves something else than what is pinned is pinned anew only with
-    --fingerprint.
+    --fingerprint. A leaf that has ended, as on a box that lay on a shelf, is believed for 30 days
+    after you pinned it.
     """
     from distributor.cli.deliver import select
     from distributor.model.errors import DistributorError, UsageError
@@ -100,7 +101,8 @@ def _pin(
             hint="nothing was pinned; is the address right, and who answers there?",
             step="trust",
         )
-    if known is not None and known.leaf == shown:
+    # By --fingerprint it is pinned anew: of a leaf that has ended, that is a person's word again.
+    if known is not None and known.leaf == shown and fingerprint is None:
         settings.stderr().print(f"{host.name}  is pinned to this already", soft_wrap=True)
         return True
     if known is not None and fingerprint is None:

@@ -274,6 +274,26 @@ class _Network(client.ClientNetwork):
         )
 
 
+def require_directory(url: str, ca_bundle: Path | None) -> None:
+    """Return when the directory at `url` can be read over HTTPS that is trusted, and is ACME's.
+
+    Raises IssuanceError with the reason. No account is needed, and nothing is asked for.
+    """
+    net = _Network(
+        verify_ssl=str(ca_bundle) if ca_bundle is not None else True,  # type: ignore[arg-type]  # goes to requests, which takes a path
+        user_agent=AGENT,
+        timeout=REQUEST_SECONDS,
+    )
+    try:
+        directory = client.ClientV2.get_directory(url, net)
+        for resource in ("newNonce", "newAccount", "newOrder"):
+            _ = directory[resource]
+    except FOREIGN as error:
+        raise translate(error, url) from error
+    finally:
+        net.session.close()
+
+
 def make_csr(private_key_pem: Secret, names: Sequence[str]) -> bytes:
     """Return a PEM request for `names`; the first is the common name if it is short enough.
 

@@ -87,6 +87,13 @@ class Nameservers:
             step="dns",
         )
 
+    def addresses(self, host: str) -> tuple[str, ...]:
+        """Return the IPv4 and IPv6 addresses of a name, or the address that `host` is itself.
+
+        Empty when it has none. Raises DnsRefused when no resolver answers.
+        """
+        return self._addresses_of(host)
+
     def authorities(self, name: str) -> tuple[Authority, ...]:
         """Return every address of every nameserver of the zone that holds `name`.
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -24,10 +25,11 @@ SIZE_LIMIT: Final = 64 << 10
 _INHERITED: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
 
 
-def fetch(reference: SecretRef) -> Secret:
+def fetch(reference: SecretRef, named: Callable[[str], Secret]) -> Secret:
     """Return the secret; raises SecretError, which says what is missing and never the value.
 
-    One final newline is taken off what a file or command gives; otherwise text is taken as it is.
+    `named` gives the secret that the keyring, or what stands in for it, has under a name. One final
+    newline is taken off what a file or command gives; otherwise text is taken as it is.
     """
     match reference:
         case EnvSecret(name):
@@ -37,13 +39,14 @@ def fetch(reference: SecretRef) -> Secret:
         case CommandSecret(argv):
             return _from_command(argv)
         case KeyringSecret(name):
-            raise SecretError(
-                f"the secret '{printable(name)}' cannot be fetched: keyrings are not built yet",
-                hint="use { env = … }, { file = … } or { command = … }",
-                step="secret",
-            )
+            return named(name)
         case _:
             return reference.value
+
+
+def secret_from(content: bytes, what: str) -> Secret:
+    """Return UTF-8 text less one final newline; raises SecretError, which calls it `what`."""
+    return _text(_without_newline(content), what)
 
 
 def clean_environment() -> dict[str, str]:
@@ -78,7 +81,7 @@ def _from_file(path: Path) -> Secret:
         raise SecretError(
             f"others may read the secret file {path}", hint=f"chmod 600 '{path}'", step="secret"
         )
-    return _text(_without_newline(content), f"the secret file {path}")
+    return secret_from(content, f"the secret file {path}")
 
 
 def _from_command(argv: tuple[str, ...]) -> Secret:
@@ -111,7 +114,7 @@ def _from_command(argv: tuple[str, ...]) -> Secret:
             hint="run it by hand to see what it says",
             step="secret",
         )
-    return _text(_without_newline(content), f"the output of {shown}")
+    return secret_from(content, f"the output of {shown}")
 
 
 def _output(child: subprocess.Popen[bytes]) -> tuple[bytes, bool]:

@@ -39,6 +39,7 @@ class Range:
         self.inventory = folder / "inventory.toml"
         self.state = folder / "state"
         self.boxes: dict[str, DiskStation] = {}
+        self.nameserver: Nameserver | None = None
         self._names = NAMES[:boxes]
         self._engine = engine
         self._note = note
@@ -52,6 +53,7 @@ class Range:
             nameserver = starting.enter_context(
                 Nameserver([ZONE], key_name=_KEY_NAME, key_secret=secret)
             )
+            self.nameserver = nameserver
             host, port = nameserver.address
             self._note(f"nameserver for {ZONE} at {host}:{port}")
             authority = starting.enter_context(
@@ -63,6 +65,7 @@ class Range:
                 self._write(f"{name}.password", password + "\n")
                 box = DiskStation(name, accounts=[Account(USER, password)])
                 self.boxes[name] = starting.enter_context(box)
+                nameserver.put(f"{name}.{ZONE}", "A", box.address)
                 self._note(f"DiskStation {name} at https://{box.address}:{box.port}")
             self._write("tsig.key", secret + "\n")
             self._write("inventory.toml", self._inventory(authority, f"{host}:{port}"))

@@ -8,11 +8,15 @@ from typing import Final
 from cryptography import x509
 
 from distributor.model.bundle import fingerprint, spki_fingerprint
+from distributor.model.choice import SYSTEM_DEFAULT
 from distributor.model.errors import Untrusted
+from distributor.model.state import CERTIFICATE, DEFAULT, LEAF, Address, State
 from distributor.model.times import rfc3339
 
 EXPIRED_AT_MOST: Final = timedelta(days=30)
-"""How long after its end a pinned leaf still identifies its host: a late renewal must get in."""
+"""How long after its end a leaf still identifies its host: a late renewal must get in."""
+BY_PERSON: Final = "trust"
+"""Value of `PinnedLeaf.by` when a person looked at the leaf and pinned it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +39,19 @@ class Trust:
     host: str
     leaves: frozenset[str] = frozenset()
     keys: frozenset[str] = frozenset()
+    pinned_late: PinnedLeaf | None = None
+    """A leaf that had ended when a person pinned it, as on a box that lay on a shelf."""
 
     def check(self, leaf: x509.Certificate, now: datetime) -> None:
-        """Raise Untrusted unless `leaf` is one of those; expired ones only for 30 days."""
-        shown, key = fingerprint(leaf), spki_fingerprint(leaf)
-        if shown not in self.leaves and key not in self.keys:
+        """Raise Untrusted unless `leaf` is one of those.
+
+        A leaf that is pinned as such is believed for 30 days after its end, or after a person
+        pinned it in spite of that; a pinned key, which the inventory names, has no end.
+        """
+        shown = fingerprint(leaf)
+        if spki_fingerprint(leaf) in self.keys:
+            return
+        if shown not in self.leaves:
             raise Untrusted(
                 f"the TLS certificate is not the one that is pinned for {self.host}: "
                 f"it serves {shown}",
@@ -47,7 +59,11 @@ class Trust:
                 f"--fingerprint {shown}",
                 step="trust",
             )
-        if now - EXPIRED_AT_MOST > leaf.not_valid_after_utc:  # which may be the last day there is
+        late = self.pinned_late
+        counts_from = leaf.not_valid_after_utc
+        if late is not None and late.leaf == shown:
+            counts_from = late.since
+        if now - EXPIRED_AT_MOST > counts_from:  # which may be the last day there is
             raise Untrusted(
                 f"the pinned TLS certificate ended at {rfc3339(leaf.not_valid_after_utc)}, "
                 f"more than {EXPIRED_AT_MOST.days} days ago",
@@ -75,7 +91,12 @@ def trust_of(
     if tls_pin is not None:
         return Trust(host=host, leaves=extra, keys=frozenset({tls_pin}))
     if pinned is not None:
-        return Trust(host=host, leaves=extra | {pinned.leaf})
+        is_late = pinned.by == BY_PERSON and pinned.since > pinned.not_after
+        return Trust(
+            host=host,
+            leaves=extra | {pinned.leaf},
+            pinned_late=pinned if is_late else None,
+        )
     if verified_leaf is not None:
         return Trust(host=host, leaves=extra | {verified_leaf})
     raise Untrusted(
@@ -83,3 +104,18 @@ def trust_of(
         hint=f"compare it with the box's own, then: distribute trust {host}",
         step="trust",
     )
+
+
+def own_leaf(state: State) -> str | None:
+    """Return the leaf that a host's own HTTPS port showed when `state` was observed, if it did.
+
+    That port answers with the certificate of `system/default`, or the default where a host has no
+    such service. Leaves of other services say nothing of who the host is.
+    """
+    services = [one for one in state.of_kind("service") if one.id == SYSTEM_DEFAULT]
+    for place in (*services, DEFAULT):
+        entry = state.get(place, CERTIFICATE)
+        leaf = state.get(entry, LEAF) if isinstance(entry, Address) else None
+        if isinstance(leaf, str):
+            return leaf
+    return None

@@ -6,7 +6,7 @@ run that was cut is taken up where it stands, and what it left in the zone is re
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,20 +21,20 @@ from distributor.clients.certificate_authority import (
     make_csr,
 )
 from distributor.clients.nameservers import Nameservers
-from distributor.dns_providers.contract import DnsProvider, Receipt
+from distributor.dns_providers.contract import DnsProvider
 from distributor.model.bundle import Certificate, forecast, key_type, prove
 from distributor.model.errors import (
     AccountUnknown,
     AuthorizationFailed,
     BundleError,
-    IssuanceError,
+    DistributorError,
     OrderFailed,
-    SecretError,
 )
 from distributor.model.hosts import AcmeSource, KeyType, WantedCertificate
 from distributor.model.keys import new_private_key
 from distributor.model.renewal import Held, Hints, Renewal, due
 from distributor.model.secret import Secret
+from distributor.sources.challenges import Challenges, rehearse
 from distributor.sources.contract import Progress, Ready
 from distributor.store import Account, PendingOrder, Store, Stored
 
@@ -80,9 +80,13 @@ class Acme:
         """Return why a new certificate is due: none yet, names, key type, CA, lifetime."""
         return due(current, self.wanted, self.source.directory_url, now)
 
+    def rehearse(self, progress: Progress) -> dict[str, DistributorError]:
+        """Publish and remove a marked TXT value for each name; return what went wrong, by name."""
+        return rehearse(self._challenges, self.wanted.names, progress)
+
     def tidy(self) -> tuple[str, ...]:
         """Remove TXT values that an earlier run published and did not remove."""
-        return self._remove(self.store.orders.challenges(self.wanted.name))
+        return self._challenges.remove()
 
     def renew(self, progress: Progress) -> Ready:
         """Take up the order under way or make a new one, and bring it to its end."""
@@ -195,38 +199,22 @@ class Acme:
     ) -> None:
         """Publish the challenges, wait until they are served, have them looked at, remove them."""
         challenges = authority.challenges(order)
-        wanted: dict[str, tuple[str, ...]] = {}
-        for challenge in challenges:
-            name = self.nameservers.follow(challenge.name)
-            wanted[name] = (*wanted.get(name, ()), challenge.value)
-        noted = dict(self.store.orders.challenges(self.wanted.name))
-        for name, values in wanted.items():
-            noted[name] = tuple(dict.fromkeys((*noted.get(name, ()), *values)))
-        self.store.orders.note_challenges(self.wanted.name, noted)
         try:
-            for name, values in wanted.items():
-                progress(f"publishing {len(values)} TXT at {name}")
-                self.provider.present(Receipt(name, values))
-            self.nameservers.wait_for(wanted, self.propagation_timeout, progress)
+            self._challenges.publish([(one.name, one.value) for one in challenges], progress)
             progress("waiting for the CA to validate")
             for challenge in challenges:
                 authority.answer(challenge)
             authority.wait_until_valid(order, self.now() + CA_TIMEOUT)
         finally:
-            for line in self._remove(noted):
+            for line in self._challenges.remove():
                 progress(line)
 
-    def _remove(self, published: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-        """Remove every value; what cannot be removed stays noted, and is tried again later."""
-        left: dict[str, tuple[str, ...]] = {}
-        lines: list[str] = []
-        for name, values in published.items():
-            try:
-                self.provider.cleanup(Receipt(name, values))
-            except (IssuanceError, SecretError) as error:
-                left[name] = values
-                lines.append(f"TXT at {name} could not be removed yet: {error.message}")
-                log.warning("acme step=cleanup name=%s error=%s", name, error.kind)
-        if published:
-            self.store.orders.note_challenges(self.wanted.name, left)
-        return tuple(lines)
+    @property
+    def _challenges(self) -> Challenges:
+        return Challenges(
+            certificate=self.wanted.name,
+            journal=self.store.orders,
+            provider=self.provider,
+            nameservers=self.nameservers,
+            timeout=self.propagation_timeout,
+        )

@@ -1,4 +1,4 @@
-"""The state folder: bundle versions, accounts, orders, trust, snapshots, holds, the run lock.
+"""The state folder: bundles, accounts, orders, trust, snapshots, holds, secrets, the run lock.
 
 Folders have mode 700 and files 600 from their first byte; every file is written by temporary
 file, fsync and rename, so that a cut leaves the old content or the new.
@@ -14,6 +14,7 @@ from distributor.store.bundles import Bundles, Stored
 from distributor.store.files import make_folder
 from distributor.store.holding import HoldsFile
 from distributor.store.orders import OrderJournal, PendingOrder
+from distributor.store.secrets_file import SecretsFile
 from distributor.store.snapshots import Snapshots
 from distributor.store.trusted import TrustFile
 
@@ -24,6 +25,7 @@ __all__ = [
     "HoldsFile",
     "OrderJournal",
     "PendingOrder",
+    "SecretsFile",
     "Store",
     "Stored",
     "TrustFile",
@@ -41,6 +43,7 @@ class Store:
         self.snapshots = Snapshots(folder / "snapshots")
         self.trust = TrustFile(folder / "trust.toml")
         self.holds = HoldsFile(folder / "holds.toml")
+        self.secrets = SecretsFile(folder / "secrets.toml")
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -180,7 +180,6 @@ def test_the_contract_with_every_option_has_no_problem_but_what_is_not_built() -
         "dns.home.provider",
         "certificates.bought.source",
         "hosts.attic.tls",
-        "hosts.attic.password.keyring",
         "hosts.attic.otp",
         "hosts.cellar.via",
         "hosts.router.kind",

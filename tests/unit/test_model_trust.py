@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from distributor.model.bundle import fingerprint, spki_fingerprint
 from distributor.model.errors import Untrusted
-from distributor.model.trust import EXPIRED_AT_MOST, PinnedLeaf, Trust, trust_of
+from distributor.model.state import CERTIFICATE, DEFAULT, UNREADABLE, Address, State
+from distributor.model.state import LEAF as LEAF_FACT
+from distributor.model.trust import EXPIRED_AT_MOST, PinnedLeaf, Trust, own_leaf, trust_of
 from tests.certs import DAY, NOW, hierarchy, self_signed
 
 CA = hierarchy(1)
@@ -98,15 +100,78 @@ def test_a_leaf_with_another_leafs_key_is_let_in_by_the_key_alone() -> None:
 ENDED = CA.issue(("attic",), not_after=NOW).leaf
 
 
-@given(st.integers(-90, 90).map(lambda days: days * DAY), st.booleans())
-def test_a_leaf_that_ended_is_believed_for_thirty_days(after: timedelta, by_key: bool) -> None:
-    trust = of(tls_pin=spki_fingerprint(ENDED)) if by_key else of(pin=pinned(fingerprint(ENDED)))
+@given(st.integers(-90, 90).map(lambda days: days * DAY), st.sampled_from(["trust", "delivery"]))
+def test_a_leaf_that_ended_is_believed_for_thirty_days(after: timedelta, by: str) -> None:
+    known = PinnedLeaf(leaf=fingerprint(ENDED), not_after=NOW, since=NOW - DAY, by=by)
+    trust = of(pin=known)
     if after <= 30 * DAY:
         trust.check(ENDED, NOW + after)
     else:
         with pytest.raises(Untrusted, match="more than 30 days ago") as caught:
             trust.check(ENDED, NOW + after)
         assert "distribute trust attic --fingerprint sha256:" in (caught.value.hint or "")
+
+
+@given(st.integers(0, 4000).map(lambda days: days * DAY), st.integers(0, 60))
+def test_a_leaf_that_a_person_pinned_after_its_end_is_believed_for_thirty_days_from_then(
+    late: timedelta, days: int
+) -> None:
+    known = PinnedLeaf(
+        leaf=fingerprint(ENDED), not_after=NOW, since=NOW + late + SECOND, by="trust"
+    )
+    when = known.since + days * DAY
+    if days <= 30:
+        of(pin=known).check(ENDED, when)
+    else:
+        with pytest.raises(Untrusted, match="more than 30 days ago"):
+            of(pin=known).check(ENDED, when)
+
+
+def test_what_a_delivery_pinned_after_its_end_gets_no_more_time() -> None:
+    known = PinnedLeaf(leaf=fingerprint(ENDED), not_after=NOW, since=NOW + 40 * DAY, by="delivery")
+    with pytest.raises(Untrusted, match="more than 30 days ago"):
+        of(pin=known).check(ENDED, NOW + 41 * DAY)
+
+
+def test_time_given_to_one_leaf_is_not_given_to_another() -> None:
+    other = CA.issue(("attic",), not_after=NOW).leaf
+    known = PinnedLeaf(leaf=fingerprint(ENDED), not_after=NOW, since=NOW + 40 * DAY, by="trust")
+    with pytest.raises(Untrusted, match="more than 30 days ago"):
+        of(pin=known, delivery=(fingerprint(other),)).check(other, NOW + 41 * DAY)
+
+
+@given(st.integers(-90, 4000).map(lambda days: days * DAY))
+def test_a_key_that_the_inventory_names_has_no_end(after: timedelta) -> None:
+    of(tls_pin=spki_fingerprint(ENDED)).check(ENDED, NOW + after)
+
+
+FACTORY, HOME = Address("certificate", "", "a"), Address("certificate", "home", "b")
+DESKTOP = Address("service", "DSM Desktop Service", "system/default")
+FTPS = Address("service", "FTPS", "smbftpd/ftpd")
+
+
+@pytest.mark.parametrize(
+    ("facts", "leaf"),
+    [
+        ({DESKTOP: FACTORY, FTPS: HOME, DEFAULT: HOME}, "sha256:factory"),
+        ({DESKTOP: HOME, FTPS: FACTORY}, "sha256:home"),
+        ({FTPS: FACTORY, DEFAULT: HOME}, "sha256:home"),
+        ({FTPS: FACTORY}, None),
+        ({}, None),
+    ],
+)
+def test_the_leaf_of_a_hosts_own_port_is_that_of_its_desktop(
+    facts: dict[Address, Address], leaf: str | None
+) -> None:
+    state = State(
+        {place: {CERTIFICATE: entry} for place, entry in facts.items()}
+        | {FACTORY: {LEAF_FACT: "sha256:factory"}, HOME: {LEAF_FACT: "sha256:home"}}
+    )
+    assert own_leaf(state) == leaf
+
+
+def test_a_leaf_that_no_handshake_told_is_not_known() -> None:
+    assert own_leaf(State({DESKTOP: {CERTIFICATE: HOME}, HOME: {LEAF_FACT: UNREADABLE}})) is None
 
 
 def test_the_thirty_days_are_whole() -> None:

@@ -1,0 +1,1 @@
+"""What is wrong, or worth knowing, before anything is changed: judged here, looked up elsewhere."""
