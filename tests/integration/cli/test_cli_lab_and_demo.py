@@ -2,8 +2,8 @@
 
 import os
 import re
-import shlex
 import resource
+import shlex
 import shutil
 import signal
 import stat
