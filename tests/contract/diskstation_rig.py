@@ -106,14 +106,14 @@ class DiskstationRig(Rig):
         self._hidden.add(entry_id)
 
     def cut(self, nth: int, when: When, counted: Counted) -> None:
-        last = self.box._counted[counted] + nth
+        last = self.box.counted[counted] + nth
         self._armed = (last, counted)
         self.box.knobs = replace(self.box.knobs, faults=(Fault(last, when, counted),))
 
     def heal(self) -> bool:
         last, counted = self._armed
         self.box.knobs = replace(self.box.knobs, faults=())
-        return self.box._counted[counted] >= last
+        return self.box.counted[counted] >= last
 
     def stop(self) -> None:
         self.box.stop()
