@@ -16,13 +16,16 @@ from distributor.clients.certificate_authority import CertificateAuthority
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
 from distributor.clients.nameservers import Nameservers
+from distributor.clients.otp import OneTimeCodes
 from distributor.clients.secrets import fetch
+from distributor.clients.srm import SrmSession
 from distributor.clients.tls import load_roots, probe, served_chain, verified_leaf
+from distributor.clients.web_api import Account
 from distributor.dns_providers.contract import DnsProvider
 from distributor.dns_providers.rfc2136 import Rfc2136
 from distributor.model.bundle import Certificate, fingerprint
 from distributor.model.endpoints import Served
-from distributor.model.errors import Interrupted
+from distributor.model.errors import AuthRefused, Interrupted
 from distributor.model.hosts import (
     AcmeSource,
     ApiAccess,
@@ -33,16 +36,20 @@ from distributor.model.hosts import (
     SocketAddress,
     WantedCertificate,
 )
-from distributor.model.secret import Secret
+from distributor.model.secret import DeviceToken, Secret
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import LEAF
+from distributor.model.text import printable
+from distributor.model.times import rfc3339
 from distributor.model.trust import PinnedLeaf, Trust, trust_of
 from distributor.obtaining import Obtained
+from distributor.protocol.dsm_codes import LOGIN_REASONS
 from distributor.sources.acme import Acme
 from distributor.sources.contract import Source
 from distributor.store import Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
+from distributor.targets.router_api import RouterApi
 
 Step = Callable[[str, str], None]
 
@@ -70,16 +77,80 @@ def _rfc2136(settings: DnsSettings) -> DnsProvider:
 DNS_PROVIDERS: Final[Mapping[str, Callable[[DnsSettings], DnsProvider]]] = {"rfc2136": _rfc2136}
 
 
+@dataclass(frozen=True, slots=True)
+class HostKeeper:
+    """What is remembered of the logins to one host (`web_api.Keeper`)."""
+
+    host: str
+    store: Store
+
+    def refusal(self, user: str, password: Secret) -> AuthRefused | None:
+        """Return the error that these words met within the last day, or None."""
+        found = self.store.refusals.find(self.host, user, password, utc_now())
+        if found is None:
+            return None
+        meaning, _ = LOGIN_REASONS.get(found.code, (f"code {found.code}", ""))
+        return AuthRefused(
+            f"login as '{printable(user)}' not tried: it was refused at {rfc3339(found.when)} "
+            f"({meaning})",
+            hint=f"correct it, then: distribute trust {self.host}. The same words are tried again "
+            "after a day",
+            step="login",
+            code=found.code,
+        )
+
+    def note_refusal(self, user: str, password: Secret, error: AuthRefused) -> None:
+        """Remember that the host refused these words."""
+        self.store.refusals.note(self.host, user, password, error.code or 0, utc_now())
+
+    def token(self, user: str) -> DeviceToken | None:
+        """Return the device token of this user, or None."""
+        return self.store.devices.find(self.host, user)
+
+    def keep_token(self, user: str, token: DeviceToken) -> None:
+        """Keep a device token for later logins."""
+        self.store.devices.keep(self.host, user, token)
+
+
+def account_of(
+    host: Host, access: ApiAccess, store: Store, code: Callable[[], Secret] | None = None
+) -> Account:
+    """Return who signs in to a host; `code` gives a one-time code where a person is asked."""
+    otp = access.otp
+    if code is None and otp is not None:
+        code = OneTimeCodes(lambda: fetch(otp), sleep=time.sleep, now=utc_now)
+    return Account(
+        user=access.user,
+        password=lambda: fetch(access.password),
+        keeper=HostKeeper(host.name, store),
+        one_time_code=code,
+    )
+
+
+def _http(host: Host, access: ApiAccess, trust: Trust) -> PinnedHttp:
+    address = SocketAddress(host.address, access.port)
+    return PinnedHttp(address, trust, access.server_name)
+
+
 def _diskstation_api(host: Host, access: ApiAccess, trust: Trust, store: Store) -> Target:
     def connect() -> DsmSession:
-        http = PinnedHttp(SocketAddress(host.address, access.port), trust, access.server_name)
-        return DsmSession(http, access.user, lambda: fetch(access.password), sleep=time.sleep)
+        http = _http(host, access, trust)
+        return DsmSession(http, account_of(host, access, store), sleep=time.sleep)
 
     return DiskstationApi(host, connect, store.bundles.by_leaf, utc_now)
 
 
+def _router_api(host: Host, access: ApiAccess, trust: Trust, store: Store) -> Target:
+    def connect() -> SrmSession:
+        http = _http(host, access, trust)
+        return SrmSession(http, account_of(host, access, store), sleep=time.sleep)
+
+    return RouterApi(host, connect, store.bundles.by_leaf, utc_now)
+
+
 TARGETS: Final[Mapping[tuple[str, str], Callable[[Host, ApiAccess, Trust, Store], Target]]] = {
-    ("diskstation", "api"): _diskstation_api
+    ("diskstation", "api"): _diskstation_api,
+    ("router", "api"): _router_api,
 }
 """Drivers by kind and way; each must run the laws of `targets.contract`."""
 

@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Final
 
+from distributor.model.bundle import Bundle, assemble
 from distributor.model.errors import ProtocolError
 
 MEMBER_LIMIT: Final = 1 << 20
@@ -53,6 +54,12 @@ _UNREADABLE: Final = (
     EOFError,
 )
 """What zipfile raises for a file that is no zip, or a damaged, encrypted or exotic one."""
+
+
+def bundle_of_export(content: bytes) -> Bundle:
+    """Return the bundle of an exported zip; raises BundleError when its parts do not fit."""
+    pair = parse_export(content)
+    return assemble(certificate=pair.certificate, chain=pair.chain, private_key=pair.private_key)
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

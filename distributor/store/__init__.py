@@ -11,8 +11,10 @@ from pathlib import Path
 from distributor.model.errors import LockedError, StateError
 from distributor.store.accounts import Account, Accounts
 from distributor.store.bundles import Bundles, Stored
+from distributor.store.devices import DeviceTokens
 from distributor.store.files import make_folder
 from distributor.store.orders import OrderJournal, PendingOrder
+from distributor.store.refusals import Refusals
 from distributor.store.snapshots import Snapshots
 from distributor.store.trusted import TrustFile
 
@@ -29,15 +31,20 @@ __all__ = [
 
 
 class Store:
-    """One state folder. Nothing is created until something is written."""
+    """One state folder. Nothing is created until something is written.
 
-    def __init__(self, folder: Path) -> None:
+    In a dry run (`remembers` false) refused logins are remembered for this run only.
+    """
+
+    def __init__(self, folder: Path, *, remembers: bool = True) -> None:
         self.folder = folder
         self.bundles = Bundles(folder / "certificates")
         self.accounts = Accounts(folder / "accounts")
         self.orders = OrderJournal(folder / "orders")
         self.snapshots = Snapshots(folder / "snapshots")
         self.trust = TrustFile(folder / "trust.toml")
+        self.devices = DeviceTokens(folder / "devices.toml")
+        self.refusals = Refusals(folder / "refusals.toml", persist=remembers)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

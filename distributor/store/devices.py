@@ -2,21 +2,12 @@
 
 import threading
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from distributor.model.errors import StateError
-from distributor.model.secret import Secret
+from distributor.model.secret import DeviceToken, Secret
 from distributor.store.files import read, write
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceToken:
-    """A device token, and the name it was given under: it is accepted under no other."""
-
-    name: str
-    id: Secret = field(repr=False)
 
 
 class DeviceTokens:

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
-from distributor.clients.dsm import DsmSession, is_away
+from distributor.clients.dsm import DsmSession
+from distributor.clients.web_api import is_away
 from distributor.model.bundle import Bundle, Certificate, assemble, fingerprint
 from distributor.model.choice import EVERY_SERVICE, SYSTEM_DEFAULT, services_matching
 from distributor.model.endpoints import Served

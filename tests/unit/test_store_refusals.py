@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from distributor.model.errors import StateError
-from distributor.model.secret import Secret
-from distributor.store.devices import DeviceToken, DeviceTokens
+from distributor.model.secret import DeviceToken, Secret
+from distributor.store.devices import DeviceTokens
 from distributor.store.refusals import REMEMBERED, Refusals
 
 NOW = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
