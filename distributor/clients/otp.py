@@ -45,17 +45,22 @@ class OneTimeCodes:
 
 
 def _totp(secret: Secret) -> TOTP:
-    text = "".join(secret.reveal().split()).upper().rstrip("=")
-    try:
-        key = base64.b32decode(text + "=" * (-len(text) % 8))
-        if not key:
-            raise ValueError("empty")
-        # SHA-1 and 30 s are what authenticator apps use; secrets of old accounts are short.
-        return TOTP(key, DIGITS, SHA1(), STEP_SECONDS, enforce_key_length=False)  # noqa: S303 - RFC 6238's default
-    except (binascii.Error, ValueError):
-        # The cause is not chained: it could quote the secret.
+    key = _base32(secret.reveal())
+    if not key:
         raise SecretError(
             "the TOTP secret is not base32",
             hint="take the text that the box shows beside the QR code",
             step="login",
-        ) from None
+        )
+    # SHA-1 and 30 s are what authenticator apps use; secrets of old accounts are short.
+    return TOTP(key, DIGITS, SHA1(), STEP_SECONDS, enforce_key_length=False)  # noqa: S303 - RFC 6238's default
+
+
+def _base32(written: str) -> bytes:
+    """Return what people write in groups, in small letters or without padding; empty if none."""
+    text = "".join(written.split()).upper().rstrip("=")
+    try:
+        return base64.b32decode(text + "=" * (-len(text) % 8))
+    except (binascii.Error, ValueError):
+        # An empty key stands for it: an error chained from here could quote the secret.
+        return b""
