@@ -74,7 +74,7 @@ class Accounts:
     """Accounts, sessions, trusted devices and blocked addresses of one box; thread-safe.
 
     `clock` gives seconds since 1970. With `only_first` nobody but the first administrator may use
-    the Web API, as on a router.
+    the Web API, as on a router. Raises ValueError for a TOTP secret that is not base32.
     """
 
     def __init__(
@@ -86,6 +86,8 @@ class Accounts:
     ) -> None:
         self._lock = threading.RLock()
         self._accounts = {account.name: account for account in accounts}
+        for account in self._accounts.values():
+            code_for(account.totp_secret, 0)  # raises now rather than at the first login
         self._clock = clock
         self._only_first = only_first
         self._sessions: dict[str, Session] = {}

@@ -127,9 +127,9 @@ class Range:
 
     def _host(self, name: str) -> list[str]:
         box = self.boxes[name]
-        full = f"{name}.{ZONE}"
-        endpoints = [
-            f'  {{ address = "{box.address}:{port}", server_name = "{full}", service = "{service}" }},'
+        named = f'server_name = "{name}.{ZONE}"'
+        others = [
+            f'  {{ address = "{box.address}:{port}", {named}, service = "{service}" }},'
             for service, port in box.service_ports.items()
         ]
         return [
@@ -141,8 +141,8 @@ class Range:
             f'password = {{ file = "{name}.password" }}',
             'tags = ["lab"]',
             "endpoints = [",
-            f'  {{ address = "{box.address}:{box.port}", server_name = "{full}" }},',
-            *endpoints,
+            f'  {{ address = "{box.address}:{box.port}", {named} }},',
+            *others,
             "]",
             "",
         ]
