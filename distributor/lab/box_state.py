@@ -227,7 +227,7 @@ class BoxState:
             if default:
                 self._default = entry.id
             is_default = self._default == entry.id
-            return Change(entry.id, self._bound_to(entry.id), created, moved or is_default)
+            return Change(entry.id, self._presenting(entry.id), created, moved or is_default)
 
     def add(self, entry: Entry) -> None:
         """Put an entry there exactly as given, replacing one of the same id."""
@@ -251,7 +251,8 @@ class BoxState:
             moved = default and self._default != entry_id
             if default:
                 self._default = entry_id
-            return Change(entry_id, touches_default=moved)
+            services = self._bound_to(UNBOUND) if moved else frozenset()
+            return Change(entry_id, services, touches_default=moved)
 
     def delete(self, entry_ids: Sequence[str]) -> Change:
         """CRT delete: all or, on a refusal, none; bound services fall back to the default.
@@ -358,6 +359,10 @@ class BoxState:
                     for entry in self._entries.values()
                 },
             }
+
+    def _presenting(self, entry_id: str) -> frozenset[str]:
+        unbound = self._bound_to(UNBOUND) if entry_id == self._default else frozenset()
+        return self._bound_to(entry_id) | unbound
 
     def _bound_to(self, entry_id: str) -> frozenset[str]:
         return frozenset(key for key, bound in self._bindings.items() if bound == entry_id)

@@ -105,7 +105,9 @@ class DsmApi(WebApi):
         desc = text_value(call, "desc") if "desc" in call.parameters else None
         default = json_value(call, "as_default") in {True, "true"}
         change = self.state.describe_as(text_value(call, "id"), desc=desc, default=default)
-        return self.done(call, change=change)
+        if not self.knobs().set_tells_restart:
+            return self.done(call, change=change)
+        return self.changed(call, change, {"restart_httpd": self.restarts_web_server(change)})
 
     def _delete(self, call: Call) -> Answer:
         ids = json_value(call, "ids")

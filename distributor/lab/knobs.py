@@ -113,6 +113,9 @@ class Knobs:
     """Nobody is logged in any more after a restart."""
     restart_httpd_absent: bool = False
     """Answers never hold the key `restart_httpd`."""
+    set_tells_restart: bool = False
+    """The answer to `CRT` `set` has `restart_httpd`; otherwise a new default restarts the web
+    server without a word. Open question."""
     id_absent: bool = False
     """The answer to an import does not hold the key `id`."""
     data_absent: frozenset[str] = frozenset()
