@@ -140,8 +140,8 @@ class Knobs:
     http_redirects: bool = False
     """The http port sends everybody to the TLS port. That it does so by 302 is inferred."""
     session_lost_code: Literal[105, 106, 119] | None = None
-    """The answer to a session that is unknown or over; by default 106 on DSM 6 (inferred: 105 or
-    106) and 119 elsewhere (seen)."""
+    """The answer to a session that is unknown or over; by default 119 (seen on DSM 7), on DSM 6 106
+    (inferred: 105 or 106)."""
     session_idle_seconds: float = 900.0
     """A session unused for longer is over; 15 minutes is the setting DSM 6.2.3 comes with."""
     token_missing_code: Literal[103, 105, 119] = 119

@@ -4,6 +4,7 @@ What each of them does with certificates is a class of its own (dsm-web-api fact
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -42,7 +43,7 @@ class Inside:
     """Waits so many seconds, or until the box stops."""
 
 
-class WebApi:
+class WebApi(ABC):
     """Answers calls for one box; what a call did to the box is told in the answer's `change`."""
 
     no_manager_code = 105
@@ -60,17 +61,17 @@ class WebApi:
         }
         self.admin_methods: dict[tuple[str, str], Method] = {}
 
+    @abstractmethod
     def advertised(self) -> dict[str, dict[str, Any]]:
         """Return what SYNO.API.Info tells: path and versions of each API."""
-        raise NotImplementedError
 
+    @abstractmethod
     def programs(self) -> Mapping[str, Collection[str]]:
         """Return which APIs each program under /webapi/ serves."""
-        raise NotImplementedError
 
+    @abstractmethod
     def upload_rules(self) -> UploadRules:
         """Return what this box refuses of uploads."""
-        raise NotImplementedError
 
     def answer(self, call: Call) -> Answer:
         """Do what is asked and answer it; errors are answers too."""

@@ -129,15 +129,23 @@ def test_nothing_but_the_way_to_tls_is_known_in_the_clear(
 
 
 @pytest.mark.parametrize(
-    "said", [b"GET / HTTP/1.1\r\n", b"\x30\x84", b"\x30\x03\x02\x01\x01", START_TLS[:-1]]
+    "said",
+    [b"GET / HTTP/1.1\r\n", b"\x30\x84", b"\x30\x03\x02\x01\x01", START_TLS[:-1] + b"8"],
 )
 def test_what_is_no_ldap_request_for_tls_ends_the_connection(box: DiskStation, said: bytes) -> None:
     port = box.starttls_ports["LDAP Server", "ldap"]
     with socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
         raw.sendall(said)
-        raw.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionResetError):  # it closes with some of it unread
             assert raw.recv(64) == b""
+
+
+def test_clients_that_leave_in_the_middle_hold_up_nobody(box: DiskStation) -> None:
+    for (_, protocol), port in box.starttls_ports.items():
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
+            raw.sendall(START_TLS[:-1] if protocol == "ldap" else b"half a line")
+    for key, port in box.starttls_ports.items():
+        assert WAYS[key](port)
 
 
 def test_clients_that_wait_in_the_clear_are_cut_at_a_restart_and_at_the_end(
