@@ -197,6 +197,8 @@ class Listener:
         try:
             # A client that leaves, stays silent or talks nonsense ends its own connection only.
             with contextlib.suppress(OSError):
+                # As nginx does: else an answer waits for the client to acknowledge session tickets.
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self._clear(raw, peer):
                     self._before_handshake()
                     connection = secured = self._secured(raw, context)
@@ -213,6 +215,7 @@ class Listener:
     def _secured(self, raw: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
         """Take a connection over into TLS, without a moment in which it could not be cut."""
         with self._lock:
+            raw.getpeername()  # fails for a client that has gone: wrap_socket would leak the socket
             self._connections.discard(raw)
             secured = context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
             self._connections.add(secured)
