@@ -33,6 +33,8 @@ def refuses(port: int) -> bool:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
         except ConnectionRefusedError:
             return True
+        except ConnectionResetError:  # it was closed just now
+            pass
         time.sleep(0.01)
     return False
 
