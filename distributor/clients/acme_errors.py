@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import josepy.errors
 import requests
-from acme import errors, messages
+from acme import errors
 
 from distributor.model.errors import (
     AccountUnknown,
@@ -22,6 +22,7 @@ from distributor.model.text import printable
 
 PREFIX: Final = "urn:ietf:params:acme:error:"
 SERVER_FAULT: Final = 500
+LONGEST_WAIT: Final = timedelta(days=366)
 
 
 class Problem(Exception):  # noqa: N818 - RFC 8555 calls it a problem document
@@ -41,6 +42,19 @@ class Problem(Exception):  # noqa: N818 - RFC 8555 calls it a problem document
         )
         self.retry_at = retry_at
         self.location = location
+
+
+FOREIGN: Final = (
+    Problem,
+    requests.RequestException,
+    errors.Error,
+    josepy.errors.Error,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+"""All that the libraries raise; the last four for JSON of another shape than ACME's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +150,7 @@ def translate(error: Exception, ca: str) -> IssuanceError:
             hint="check the network and `ca`; the next run tries again",
             step="order",
         )
-    if isinstance(
-        error, errors.Error | messages.Error | josepy.errors.Error | ValueError | KeyError
-    ):
+    if isinstance(error, FOREIGN):
         return CaUnreachable(
             f"{ca} answers in a way that is not ACME ({type(error).__name__})",
             hint="is `ca` the URL of an ACME directory?",
@@ -151,10 +163,12 @@ def retry_after(value: str | None, now: datetime) -> datetime | None:
     """Return when to come back, from a Retry-After in seconds or as a date (RFC 9110 10.2.3)."""
     if value is None:
         return None
-    if value.strip().isdecimal():
-        return now + timedelta(seconds=min(int(value), 366 * 86400))
+    number = value.strip()
+    if number.isascii() and number.isdecimal():
+        seconds = int(number.lstrip("0")[:10] or "0")  # more digits are more than the longest wait
+        return now + min(timedelta(seconds=seconds), LONGEST_WAIT)
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)

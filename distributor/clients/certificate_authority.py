@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import josepy.errors
 import requests
 from acme import challenges, client, errors, messages
 from cryptography import x509
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from josepy import jwa, jwk
 
-from distributor.clients.acme_errors import Problem, retry_after, translate
+from distributor.clients.acme_errors import FOREIGN, Problem, retry_after, translate
 from distributor.model.errors import (
     AuthorizationFailed,
     CaUnreachable,
@@ -43,6 +42,8 @@ STATUS_INVALID: Final = messages.STATUS_INVALID
 REQUEST_SECONDS: Final = 45
 NONCE_TRIES: Final = 8
 POLL_SECONDS: Final = 1.0
+ISSUE_SECONDS: Final = 0.25
+"""From the request to the first look at the order: no CA issues in no time."""
 AGENT: Final = "distribute (wildcard-distribute)"
 
 
@@ -129,37 +130,23 @@ class CertificateAuthority:
         with self._translated():
             try:
                 body = messages.Order.from_json(self._get(url).json())
+                authorizations = [self._authorization(one) for one in body.authorizations]
             except Problem as problem:
                 if problem.status >= 500 or problem.type == "rateLimited":  # noqa: PLR2004 - the CA's fault
                     raise
                 return None
-            authorizations = [self._authorization(one) for one in body.authorizations]
             return messages.OrderResource(
                 body=body, uri=url, authorizations=authorizations, csr_pem=csr_pem
             )
 
     def challenges(self, order: messages.OrderResource) -> tuple[Challenge, ...]:
         """Return what has to be published; authorizations that are valid already need nothing."""
-        found: list[Challenge] = []
-        for authorization in order.authorizations:
-            if authorization.body.status == messages.STATUS_VALID:
-                continue
-            name = authorization.body.identifier.value
-            offered = [
-                one
-                for one in authorization.body.challenges
-                if isinstance(one.chall, challenges.DNS01)
-            ]
-            if authorization.body.status != messages.STATUS_PENDING or not offered:
-                raise AuthorizationFailed(
-                    f"the CA offers no DNS-01 challenge for {printable(name)} "
-                    f"(its authorization is {authorization.body.status.name})",
-                    hint="run again: a new order is made",
-                    step="authorization",
-                )
-            value = offered[0].chall.validation(self._jwk)
-            found.append(Challenge(f"_acme-challenge.{name}", value, offered[0]))
-        return tuple(found)
+        with self._translated():
+            return tuple(
+                self._challenge(authorization)
+                for authorization in order.authorizations
+                if authorization.body.status != messages.STATUS_VALID
+            )
 
     def answer(self, challenge: Challenge) -> None:
         """Tell the CA that it may look."""
@@ -179,13 +166,13 @@ class CertificateAuthority:
                 while authorization.body.status == messages.STATUS_PENDING:
                     self._pause(response, deadline, "authorization")
                     authorization, response = self._acme.poll(known)
-            if authorization.body.status != messages.STATUS_VALID:
-                raise _not_valid(authorization)
+                if authorization.body.status != messages.STATUS_VALID:
+                    raise _not_valid(authorization)
 
     def finish(self, order: messages.OrderResource, deadline: datetime) -> str:
         """Send the request of a ready order, and return the issued PEM chain, leaf first."""
         with self._translated():
-            body, response = order.body, None
+            body, response, is_sent = order.body, None, False
             while body.status != messages.STATUS_VALID or body.certificate is None:
                 if body.status == messages.STATUS_INVALID:
                     raise OrderFailed(
@@ -193,8 +180,10 @@ class CertificateAuthority:
                         hint="run again: a new order is made",
                         step="finalize",
                     )
-                if body.status == messages.STATUS_READY:
+                if body.status == messages.STATUS_READY and not is_sent:
                     self._acme.begin_finalization(order.update(body=body))
+                    is_sent = True
+                    self._sleep(ISSUE_SECONDS)
                 elif response is not None:
                     self._pause(response, deadline, "finalize")
                 response = self._get(str(order.uri))
@@ -211,6 +200,21 @@ class CertificateAuthority:
     def _get(self, url: str) -> requests.Response:
         """POST-as-GET (RFC 8555 section 6.3)."""
         return self._net.post(url, None, new_nonce_url=self._acme.directory["newNonce"])
+
+    def _challenge(self, authorization: messages.AuthorizationResource) -> Challenge:
+        name = authorization.body.identifier.value
+        offered = [
+            one for one in authorization.body.challenges if isinstance(one.chall, challenges.DNS01)
+        ]
+        if authorization.body.status != messages.STATUS_PENDING or not offered:
+            raise AuthorizationFailed(
+                f"the CA offers no DNS-01 challenge for {printable(name)} "
+                f"(its authorization is {authorization.body.status.name})",
+                hint="run again: a new order is made",
+                step="authorization",
+            )
+        value = offered[0].chall.validation(self._jwk)
+        return Challenge(f"_acme-challenge.{name}", value, offered[0])
 
     def _authorization(self, url: str) -> messages.AuthorizationResource:
         body = messages.Authorization.from_json(self._get(url).json())
@@ -234,18 +238,8 @@ class CertificateAuthority:
             yield
         except IssuanceError:
             raise
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise translate(error, self._url) from error
-
-
-_FOREIGN: Final = (
-    Problem,
-    requests.RequestException,
-    errors.Error,
-    josepy.errors.Error,
-    ValueError,
-    KeyError,
-)
 
 
 class _Network(client.ClientNetwork):

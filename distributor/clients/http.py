@@ -1,6 +1,8 @@
 """HTTPS to a host whose leaf is pinned: checked before a byte of HTTP, bounded in size and time."""
 
+import http.client
 import logging
+import socket
 import ssl
 import threading
 import weakref
@@ -8,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Literal, Self, cast
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 ANSWER_LIMIT: Final = 8 << 20
 """Bytes. The largest honest answer, a list of certificates or an archive, is far below."""
 CONNECT_SECONDS: Final = 10.0
+_CUT_SECONDS: Final = 0.1
 
 Part = tuple[str, tuple[str | None, bytes | str, str] | tuple[None, bytes | str]]
 """A part of a form: its name, and (file name, content, type) or (None, text)."""
@@ -54,9 +56,11 @@ class PinnedHttp:
     def __init__(self, address: SocketAddress, trust: Trust, server_name: str | None) -> None:
         self._base = f"https://{address}"
         self._address = address
-        self._open: weakref.WeakSet[HTTPSConnection] = weakref.WeakSet()
+        self._open = _Connections()
         self._session = requests.Session()
         self._session.trust_env = False
+        # What is compressed can be small on the wire and without end in memory.
+        self._session.headers["Accept-Encoding"] = "identity"
         self._session.mount("https://", _PinnedAdapter(trust, server_name, self._open))
 
     def __enter__(self) -> Self:
@@ -94,7 +98,7 @@ class PinnedHttp:
 
         Raises Untrusted before anything is sent when the leaf is not the pinned one; Unreachable
         for no connection, no answer in `seconds`, or one that breaks off; ProtocolError for an
-        answer that is too large or redirects elsewhere.
+        answer that is too large, compressed, no HTTP, or redirects elsewhere.
         """
         with self._translated(), self._deadline(seconds):
             with self._session.request(
@@ -104,7 +108,7 @@ class PinnedHttp:
                 data=dict(form) if form is not None else None,
                 files=list(parts) if parts is not None else None,
                 headers=dict(headers or {}),
-                timeout=(CONNECT_SECONDS, seconds),
+                timeout=(min(CONNECT_SECONDS, seconds), seconds),
                 allow_redirects=False,
                 stream=True,
             ) as response:
@@ -126,8 +130,16 @@ class PinnedHttp:
         return answer
 
     def _body(self, response: requests.Response) -> bytes:
+        coding = response.headers.get("Content-Encoding", "identity")
+        if coding.lower() != "identity":
+            raise ProtocolError(
+                f"{self._address} answers in the encoding {printable(coding)}: nobody asked for it",
+                hint="is this the port of its user interface?",
+                step="http",
+            )
         body = bytearray()
-        for chunk in response.iter_content(64 << 10):
+        # Not iter_content: urllib3's own reader of chunks takes a line of any length.
+        while chunk := response.raw.read(64 << 10, decode_content=False):
             body += chunk
             if len(body) > ANSWER_LIMIT:
                 raise ProtocolError(
@@ -140,48 +152,111 @@ class PinnedHttp:
     @contextmanager
     def _deadline(self, seconds: float) -> Iterator[None]:
         # A time-out of requests counts from the last byte; a peer that sends one now and then
-        # would hold us for ever. At the deadline the socket is shut down under the request.
-        expired = threading.Event()
-        ends = monotonic() + seconds
+        # would hold us for ever. From the deadline on the socket is shut down under the request,
+        # again and again, since a new one may be made in between.
+        done, expired = threading.Event(), threading.Event()
 
-        def cut() -> None:
-            expired.set()
-            for connection in list(self._open):
-                _shut_down(connection)
+        def watch() -> None:
+            wait = seconds
+            while not done.wait(wait):
+                expired.set()
+                self._open.cut()
+                wait = _CUT_SECONDS
 
-        timer = threading.Timer(seconds, cut)
-        timer.daemon = True
-        timer.start()
+        late = Unreachable(
+            f"{self._address} did not finish its answer within {seconds:g} s",
+            hint="it may be overloaded; the next run tries again",
+            step="http",
+        )
+        watcher = threading.Thread(target=watch, name="http-deadline", daemon=True)
+        watcher.start()
         try:
             yield
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            if expired.is_set() or monotonic() > ends:
-                raise Unreachable(
-                    f"{self._address} did not finish its answer within {seconds:g} s",
-                    hint="it may be overloaded; the next run tries again",
-                    step="http",
-                ) from error
+        except _FOREIGN as error:
+            if expired.is_set():
+                raise late from error
             raise
+        else:
+            # An answer of no stated length ends where its connection does: here, by our own cut.
+            if expired.is_set():
+                raise late
         finally:
-            timer.cancel()
+            done.set()
+            watcher.join()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        except UnicodeError:
+            # Not chained: the exception carries the text, which may be a password.
+            raise ProtocolError(
+                f"{self._address} cannot be sent a text that is no Unicode",
+                hint="correct user name, password and description in the inventory",
+                step="http",
+            ) from None
+        except _FOREIGN as error:
             raise translate(error, str(self._address)) from error
+
+
+_FOREIGN: Final = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    urllib3.exceptions.ProxySchemeUnsupported,
+    OSError,
+)
+"""All that requests, urllib3 and the system raise."""
 
 
 def translate(error: Exception, peer: str) -> HostError:
     """Return the error of our tree for one that requests, urllib3 or the system raised."""
+    causes = tuple(_causes(error))
+    if any(isinstance(cause, _ENDED) for cause in causes):
+        return Unreachable(f"{peer}: {_BROKE_OFF}", hint=_IS_IT_ON, step="http")
+    if any(_is_no_http(cause) for cause in causes):
+        return ProtocolError(f"{peer}: {_NO_HTTP}", hint=_WHICH_PORT, step="http")
+    if _ended_in_handshake(error):
+        return Unreachable(
+            f"{peer}: the connection broke off during the TLS handshake",
+            hint="it may be restarting; is this the port of its HTTPS user interface?",
+            step="http",
+        )
     for kinds, ours, message, hint in _TRANSLATIONS:
         if isinstance(error, kinds):
             return ours(f"{peer}: {message}", hint=hint, step="http")
     raise TypeError(f"no translation for {type(error).__name__}") from error
 
 
+def _ended_in_handshake(error: BaseException) -> bool:
+    """Tell whether the peer hung up on a handshake, as a web server that goes down does."""
+    # requests wraps what urllib3 wraps, neither chains it: the cause stands among the arguments.
+    inner = (*error.args, getattr(error, "reason", None))
+    return isinstance(error, ssl.SSLEOFError) or any(
+        _ended_in_handshake(one) for one in inner if isinstance(one, Exception)
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Give an error and what it came from: requests and urllib3 wrap what tells them apart."""
+    while error is not None:
+        yield error
+        error = error.__context__
+
+
+def _is_no_http(error: BaseException) -> bool:
+    """Tell whether the peer's words were no HTTP: to urllib3 that is a connection broken off."""
+    return isinstance(error, http.client.HTTPException) and not isinstance(
+        error, ConnectionError | http.client.IncompleteRead
+    )
+
+
 _VERIFICATION: Final = frozenset({"cert_reqs", "ca_certs", "ca_cert_dir"})
+_ENDED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""The peer left in the middle of TLS, as a web server does that restarts."""
+_BROKE_OFF: Final = "no connection, or it broke off"
+_IS_IT_ON: Final = "is the host on, and is this its port?"
+_NO_HTTP: Final = "the answer is no HTTP that can be read"
+_WHICH_PORT: Final = "is this the port of its user interface?"
 
 # The first line that fits decides. Nearly all that requests raises is an OSError too, so the plain
 # OSError of the system comes last.
@@ -196,7 +271,7 @@ _TRANSLATIONS: Final[tuple[tuple[tuple[type[Exception], ...], type[HostError], s
         (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, TimeoutError),
         Unreachable,
         "no answer in time",
-        "is the host on, and is this its port?",
+        _IS_IT_ON,
     ),
     (
         (
@@ -206,20 +281,24 @@ _TRANSLATIONS: Final[tuple[tuple[tuple[type[Exception], ...], type[HostError], s
             urllib3.exceptions.MaxRetryError,
         ),
         Unreachable,
-        "no connection, or it broke off",
-        "is the host on, and is this its port?",
+        _BROKE_OFF,
+        _IS_IT_ON,
     ),
     (
-        (requests.exceptions.RequestException, urllib3.exceptions.HTTPError),
+        (
+            requests.exceptions.RequestException,
+            urllib3.exceptions.HTTPError,
+            urllib3.exceptions.ProxySchemeUnsupported,
+        ),
         ProtocolError,
-        "the answer is no HTTP that can be read",
-        "is this the port of its user interface?",
+        _NO_HTTP,
+        _WHICH_PORT,
     ),
     (
         (OSError,),
         Unreachable,
-        "no connection, or it broke off",
-        "is the host on, and is this its port?",
+        _BROKE_OFF,
+        _IS_IT_ON,
     ),
 )
 
@@ -227,9 +306,7 @@ _TRANSLATIONS: Final[tuple[tuple[tuple[type[Exception], ...], type[HostError], s
 class _PinnedAdapter(HTTPAdapter):
     """Makes connections that check the leaf between the handshake and the first request."""
 
-    def __init__(
-        self, trust: Trust, server_name: str | None, known: "weakref.WeakSet[HTTPSConnection]"
-    ) -> None:
+    def __init__(self, trust: Trust, server_name: str | None, known: "_Connections") -> None:
         self._pinned_pool = _pool_class(trust, known)
         self._server_name = server_name
         super().__init__(max_retries=0, pool_maxsize=1)
@@ -258,14 +335,13 @@ class _PinnedAdapter(HTTPAdapter):
         return host, {name: value for name, value in pool.items() if name not in _VERIFICATION}
 
 
-def _pool_class(
-    trust: Trust, known: "weakref.WeakSet[HTTPSConnection]"
-) -> type[HTTPSConnectionPool]:
+def _pool_class(trust: Trust, known: "_Connections") -> type[HTTPSConnectionPool]:
     class PinnedConnection(HTTPSConnection):
         def connect(self) -> None:
-            known.add(self)
+            known.add(self)  # has the socket while it shakes hands
             super().connect()
             secured = cast("ssl.SSLSocket", self.sock)
+            known.add(secured)  # outlives the connection when the answer ends with it
             try:
                 trust.check(_leaf_of(secured), datetime.now(UTC))
             except Exception:
@@ -285,19 +361,32 @@ def _leaf_of(secured: ssl.SSLSocket) -> x509.Certificate:
         raise ProtocolError("the host sent no certificate", hint="is this the right port?")
     try:
         return x509.load_der_x509_certificate(leaf)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise ProtocolError(
             "the host's certificate cannot be read", hint="is this the right port?"
         ) from error
 
 
-def _shut_down(connection: HTTPSConnection) -> None:
-    import socket
+class _Connections:
+    """The connections that are there, to be cut from another thread."""
 
-    sock = connection.sock
-    if sock is None:
-        return
-    try:
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
-        log.debug("http cut=late host=%s", connection.host)
+    def __init__(self) -> None:
+        self._known: weakref.WeakSet[HTTPSConnection | socket.socket] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    def add(self, one: HTTPSConnection | socket.socket) -> None:
+        with self._lock:
+            self._known.add(one)
+
+    def cut(self) -> None:
+        with self._lock:
+            known = list(self._known)
+        for one in known:
+            sock = one.sock if isinstance(one, HTTPSConnection) else one
+            if sock is None:
+                continue
+            try:
+                # The plain socket's method: ssl's own drops what the other thread is using.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                log.debug("http cut=late")

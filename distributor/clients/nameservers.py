@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.name
@@ -71,12 +72,12 @@ class Nameservers:
 
         Raises DnsRefused for a loop, or when no resolver answers.
         """
-        seen = [dns.name.from_text(name)]
-        while len(seen) <= CNAME_LIMIT:
+        seen = [_parsed(name)]
+        while len(seen) <= CNAME_LIMIT + 1:
             answer = self._look_up(seen[-1], dns.rdatatype.CNAME)
             if not answer:
                 return _plain(seen[-1])
-            following = dns.name.from_text(answer[0])
+            following = _parsed(answer[0])
             if following in seen:
                 break
             seen.append(following)
@@ -89,18 +90,15 @@ class Nameservers:
     def authorities(self, name: str) -> tuple[Authority, ...]:
         """Return every address of every nameserver of the zone that holds `name`.
 
-        The inventory's `nameservers` take their place where they are set.
+        The inventory's `nameservers` take their place where they are set. Raises DnsRefused when
+        the zone is not found, or there is nobody to ask.
         """
         if self._nameservers:
-            return tuple(
-                Authority(given.host, SocketAddress(ip, given.port))
-                for given in self._nameservers
-                for ip in self._addresses_of(given.host)
-            )
+            return tuple(each for given in self._nameservers for each in self._given(given))
         zone = self._zone_of(name)
         servers = sorted(self._look_up(zone, dns.rdatatype.NS))
         found = tuple(
-            Authority(_plain(dns.name.from_text(server)), SocketAddress(ip, 53))
+            Authority(_plain(_parsed(server)), SocketAddress(ip, 53))
             for server in servers
             for ip in self._addresses_of(server)
         )
@@ -143,7 +141,7 @@ class Nameservers:
                     step="propagation",
                 )
             progress(f"waiting for {shown}")
-            self._sleep(pause)
+            self._sleep(min(pause, (deadline - self._now()).total_seconds()))
             pause = min(pause * 1.5, LONGEST_PAUSE)
 
     def _late(
@@ -184,7 +182,7 @@ class Nameservers:
 
     def _zone_of(self, name: str) -> dns.name.Name:
         """Return the zone cut at or above `name`: the nearest name that has an SOA record."""
-        here = dns.name.from_text(name)
+        here = _parsed(name)
         while len(here) > 1:
             if self._look_up(here, dns.rdatatype.SOA):
                 return here
@@ -204,7 +202,11 @@ class Nameservers:
             asked = ", ".join(map(str, self._resolvers)) or "the system's resolvers"
             what = f"looking up {dns.rdatatype.to_text(kind)} of {_plain(name)}"
             raise translate(error, asked, what) from error
-        return tuple(str(record) for record in answer.rrset or () if answer.qname == name)
+        # A resolver follows aliases: what it found may be another name's. The nearest zone and its
+        # servers must be the name's own; an address may well be behind an alias.
+        if kind not in _ADDRESSES and answer.canonical_name != name:
+            return ()
+        return tuple(str(record) for record in answer.rrset or ())
 
     @property
     def _resolver(self) -> dns.resolver.Resolver:
@@ -223,13 +225,35 @@ class Nameservers:
     def _addresses_of(self, host: str) -> tuple[str, ...]:
         if _is_ip(host):
             return (host,)
-        name = dns.name.from_text(host)
-        kinds = (dns.rdatatype.A, dns.rdatatype.AAAA)
-        return tuple(ip for kind in kinds for ip in self._look_up(name, kind))
+        name = _parsed(host)
+        return tuple(ip for kind in _ADDRESSES for ip in self._look_up(name, kind))
+
+    def _given(self, given: SocketAddress) -> tuple[Authority, ...]:
+        """Return the addresses of a nameserver of the inventory; none at all is a mistake there."""
+        found = self._addresses_of(given.host)
+        if not found:
+            raise DnsRefused(
+                f"the nameserver {printable(given.host)} has no address",
+                hint="correct `nameservers` in the inventory",
+                step="dns",
+            )
+        return tuple(Authority(given.host, SocketAddress(ip, given.port)) for ip in found)
 
 
+_ADDRESSES: Final = (dns.rdatatype.A, dns.rdatatype.AAAA)
 _NO_ROUTE: Final = "no route to this address"
 _UNROUTABLE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
+
+
+def _parsed(name: str) -> dns.name.Name:
+    try:
+        return dns.name.from_text(name)
+    except dns.exception.DNSException as error:
+        raise DnsRefused(
+            f"{printable(name)} is no name that DNS can hold ({type(error).__name__})",
+            hint="correct `names` or `nameservers` in the inventory",
+            step="dns",
+        ) from error
 
 
 def _txt_values(answer: dns.message.Message) -> Iterable[str]:

@@ -1,7 +1,9 @@
 """Fetches a secret by its reference, at the last moment."""
 
 import os
+import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -58,16 +60,17 @@ def _from_environment(name: str) -> Secret:
             hint="set it where this command is started",
             step="secret",
         )
-    return Secret(value)
+    return _text(os.fsencode(value), f"the environment variable {printable(name)}")
 
 
 def _from_file(path: Path) -> Secret:
     try:
-        mode = path.stat().st_mode
-        content = path.read_bytes()[: SIZE_LIMIT + 1]
-    except OSError as error:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(SIZE_LIMIT + 1)
+    except (OSError, ValueError) as error:  # ValueError: the path holds a character that none may
         raise SecretError(
-            f"the secret file {path} cannot be read: {error.strerror}",
+            f"the secret file {printable(path)} cannot be read: {_why(error)}",
             hint="correct the path, or its owner and mode",
             step="secret",
         ) from error
@@ -75,40 +78,83 @@ def _from_file(path: Path) -> Secret:
         raise SecretError(
             f"others may read the secret file {path}", hint=f"chmod 600 '{path}'", step="secret"
         )
-    return _text(content, f"the secret file {path}")
+    return _text(_without_newline(content), f"the secret file {path}")
 
 
 def _from_command(argv: tuple[str, ...]) -> Secret:
     shown = printable(argv[0])
     try:
-        done = subprocess.run(
+        child = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=COMMAND_SECONDS,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             env=clean_environment(),
-            check=False,
+            start_new_session=True,  # no terminal to ask at, and one group to end
         )
-    except subprocess.TimeoutExpired:
-        # Not chained: the exception carries what was printed so far.
+    except (OSError, ValueError) as error:
+        raise SecretError(
+            f"{shown} cannot be started: {_why(error)}",
+            hint="is it installed, and on the PATH?",
+            step="secret",
+        ) from error
+    content, in_time = _output(child)
+    if not in_time:
         raise SecretError(
             f"{shown} did not give the secret within {COMMAND_SECONDS:g} s",
             hint="run it by hand: does it ask something?",
             step="secret",
-        ) from None
-    except OSError as error:
+        )
+    if len(content) <= SIZE_LIMIT and child.returncode != 0:
         raise SecretError(
-            f"{shown} cannot be started: {error.strerror}",
-            hint="is it installed, and on the PATH?",
-            step="secret",
-        ) from error
-    if done.returncode != 0:
-        raise SecretError(
-            f"{shown} ended with exit code {done.returncode}",
+            f"{shown} ended with exit code {child.returncode}",
             hint="run it by hand to see what it says",
             step="secret",
         )
-    return _text(done.stdout, f"the output of {shown}")
+    return _text(_without_newline(content), f"the output of {shown}")
+
+
+def _output(child: subprocess.Popen[bytes]) -> tuple[bytes, bool]:
+    """Return what the child prints, a byte beyond the limit at most, and whether it was in time."""
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        _end(child)
+
+    timer = threading.Timer(COMMAND_SECONDS, give_up)
+    timer.start()
+    try:
+        with child:
+            try:
+                content = child.stdout.read(SIZE_LIMIT + 1) if child.stdout is not None else b""
+                if len(content) <= SIZE_LIMIT:
+                    child.wait()
+            finally:
+                _end(child)  # if it still runs: it printed too much, or Ctrl-C was pressed
+    finally:
+        timer.cancel()
+    return content, not late.is_set()
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the child and its own children, unless it has ended by itself."""
+    if child.returncode is not None:
+        return
+    if os.name == "posix":
+        os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
+
+
+def _why(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or printable(error)
+
+
+def _without_newline(content: bytes) -> bytes:
+    if content.endswith(b"\r\n"):
+        return content[:-2]
+    return content.removesuffix(b"\n")
 
 
 def _text(content: bytes, what: str) -> Secret:
@@ -122,7 +168,6 @@ def _text(content: bytes, what: str) -> Secret:
         raise SecretError(
             f"{what} is not UTF-8 text", hint="is it the right one?", step="secret"
         ) from None
-    value = text.removesuffix("\n").removesuffix("\r")
-    if not value:
+    if not text:
         raise SecretError(f"{what} is empty", hint="is it the right one?", step="secret")
-    return Secret(value)
+    return Secret(text)

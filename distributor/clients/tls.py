@@ -8,6 +8,7 @@ pyOpenSSL, which acme brings along, shows it always.
 import select
 import socket
 import ssl
+import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -16,6 +17,7 @@ from time import monotonic
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 from OpenSSL import SSL
 
 from distributor.model.bundle import describe, fingerprint
@@ -33,7 +35,7 @@ from distributor.model.hosts import Endpoint, SocketAddress
 from distributor.model.text import printable
 
 CONNECT_SECONDS = 10.0
-"""How long one handshake may take, name look-up and connection included."""
+"""How long the connection, and one handshake on it, may take; the system bounds name look-ups."""
 
 
 def probe(endpoint: Endpoint, timeout: float = CONNECT_SECONDS) -> Served:
@@ -46,11 +48,7 @@ def probe(endpoint: Endpoint, timeout: float = CONNECT_SECONDS) -> Served:
     except (BundleError, ValueError) as error:
         return Served(
             endpoint=endpoint,
-            error=ProtocolError(
-                f"{endpoint} serves a certificate that cannot be read",
-                hint="look at it: openssl s_client -showcerts -connect HOST:PORT",
-                step="handshake",
-            ).with_traceback(error.__traceback__),
+            error=_unreadable(endpoint.address).with_traceback(error.__traceback__),
         )
     return Served(endpoint=endpoint, certificate=certificate)
 
@@ -67,7 +65,7 @@ def served_chain(
     with connected(address, timeout) as plain:
         connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), plain)
         if server_name is not None and not is_ip(server_name):
-            connection.set_tlsext_host_name(server_name.encode("idna"))
+            connection.set_tlsext_host_name(_sni(server_name))
         connection.set_connect_state()
         try:
             _handshake(connection, plain, deadline)
@@ -80,12 +78,11 @@ def served_chain(
         except TimeoutError as error:
             raise _no_answer(address, timeout) from error
         except OSError as error:
-            raise Unreachable(
-                f"{address} ended the connection during the handshake",
-                hint="it may be restarting; try again",
-                step="handshake",
-            ) from error
-        chain = connection.get_peer_cert_chain(as_cryptography=True)
+            raise _ended(address) from error
+        try:
+            chain = connection.get_peer_cert_chain(as_cryptography=True)
+        except (ValueError, x509.InvalidVersion) as error:
+            raise _unreadable(address) from error
     if not chain:
         raise ProtocolError(
             f"{address} sent no certificate", hint="is this the right port?", step="handshake"
@@ -102,11 +99,14 @@ def verified_leaf(
     """Return the fingerprint of the leaf at `address` once a CA vouched for it.
 
     `roots` is a PEM file; None stands for the roots that come with certifi. Raises Untrusted when
-    the chain or the name does not verify.
+    the chain or the name does not verify, InventoryError when the file cannot be read.
     """
     import certifi
 
-    context = ssl.create_default_context(cafile=str(roots or certifi.where()))
+    try:
+        context = ssl.create_default_context(cafile=str(roots or certifi.where()))
+    except OSError as error:
+        raise _no_roots(roots) from error
     try:
         with (
             connected(address, timeout) as plain,
@@ -121,6 +121,8 @@ def verified_leaf(
         ) from error
     except TimeoutError as error:
         raise _no_answer(address, timeout) from error
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+        raise _ended(address) from error
     except ssl.SSLError as error:
         raise ProtocolError(
             f"{address} does not complete a TLS handshake ({printable(error.reason)})",
@@ -128,11 +130,7 @@ def verified_leaf(
             step="handshake",
         ) from error
     except OSError as error:
-        raise Unreachable(
-            f"{address} ended the connection during the handshake",
-            hint="it may be restarting; try again",
-            step="handshake",
-        ) from error
+        raise _ended(address) from error
     if leaf is None:
         raise ProtocolError(
             f"{address} sent no certificate", hint="is this the right port?", step="handshake"
@@ -148,11 +146,12 @@ def load_roots(path: Path | None) -> Collection[x509.Certificate]:
     import certifi
 
     try:
-        return x509.load_pem_x509_certificates(Path(path or certifi.where()).read_bytes())
+        with warnings.catch_warnings():
+            # One of the usual roots has the serial number 0, which is nobody's fault who runs this.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            return x509.load_pem_x509_certificates(Path(path or certifi.where()).read_bytes())
     except (OSError, ValueError) as error:
-        raise InventoryError(
-            str(path), (Problem("ca_bundle", f"{path} is no readable PEM file of certificates"),)
-        ) from error
+        raise _no_roots(path) from error
 
 
 @contextmanager
@@ -160,7 +159,7 @@ def connected(address: SocketAddress, timeout: float) -> Iterator[socket.socket]
     """Give a TCP connection, closed at the end; raises Unreachable with the reason."""
     try:
         plain = socket.create_connection((address.host, address.port), timeout=timeout)
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no name that DNS could hold
         raise Unreachable(
             f"the name {printable(address.host)} has no address",
             hint="correct `address` in the inventory, or the DNS record",
@@ -207,6 +206,38 @@ def _handshake(connection: SSL.Connection, plain: socket.socket, deadline: float
             raise ConnectionError(str(error)) from error
         else:
             return
+
+
+def _ended(address: SocketAddress) -> Unreachable:
+    return Unreachable(
+        f"{address} ended the connection during the handshake",
+        hint="it may be restarting; try again",
+        step="handshake",
+    )
+
+
+def _sni(server_name: str) -> bytes:
+    try:
+        return server_name.encode("idna")
+    except UnicodeError as error:
+        raise ProtocolError(
+            f"the server name {printable(server_name)} cannot be sent",
+            hint="correct `server_name` in the inventory",
+            step="handshake",
+        ) from error
+
+
+def _unreadable(address: SocketAddress) -> ProtocolError:
+    return ProtocolError(
+        f"{address} serves a certificate that cannot be read",
+        hint="look at it: openssl s_client -showcerts -connect HOST:PORT",
+        step="handshake",
+    )
+
+
+def _no_roots(path: Path | None) -> InventoryError:
+    message = f"{path} is no readable PEM file of certificates"
+    return InventoryError(str(path), (Problem("ca_bundle", message),))
 
 
 def _no_answer(address: SocketAddress, timeout: float) -> Unreachable:

@@ -29,6 +29,7 @@ from distributor.model.errors import (
     BundleError,
     IssuanceError,
     OrderFailed,
+    SecretError,
 )
 from distributor.model.hosts import AcmeSource, KeyType, WantedCertificate
 from distributor.model.keys import new_private_key
@@ -222,7 +223,7 @@ class Acme:
         for name, values in published.items():
             try:
                 self.provider.cleanup(Receipt(name, values))
-            except IssuanceError as error:
+            except (IssuanceError, SecretError) as error:
                 left[name] = values
                 lines.append(f"TXT at {name} could not be removed yet: {error.message}")
                 log.warning("acme step=cleanup name=%s error=%s", name, error.kind)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from distributor.model.errors import StateError
+from distributor.model.errors import BundleError, StateError
+from distributor.model.pem import private_key_from, private_key_pem
 from distributor.model.secret import Secret
 from distributor.store.files import read, write
 
@@ -30,9 +31,16 @@ class Accounts:
         key = read(folder / "key.pem")
         if key is None:
             return None
+        try:
+            key_pem = private_key_pem(private_key_from(key, "the account key"))
+        except BundleError as error:
+            raise StateError(
+                f"{folder / 'key.pem'} cannot be read",
+                hint=f"remove {folder}: a new account is registered",
+            ) from error
         known = read(folder / "account.json")
         if known is None:
-            return Account(key_pem=Secret(key.decode("ascii")))
+            return Account(key_pem=key_pem)
         try:
             url = str(json.loads(known)["url"])
         except (ValueError, KeyError, TypeError) as error:
@@ -40,7 +48,7 @@ class Accounts:
                 f"{folder / 'account.json'} cannot be read",
                 hint="remove it: the CA finds the account by its key",
             ) from error
-        return Account(key_pem=Secret(key.decode("ascii")), url=url)
+        return Account(key_pem=key_pem, url=url)
 
     def save(self, directory_url: str, email: str | None, account: Account) -> None:
         """Keep the key before the CA is asked, and the URL after it answered."""

@@ -12,6 +12,8 @@ from distributor.model.times import rfc3339
 from distributor.store.files import make_folder, read, sync_folder, write
 
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
+_LAST = "origin.json"
+"""Written last: a version that has it is whole, one without was cut while it was saved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,9 @@ class Bundles:
         folder = self._folder / name
         if not folder.is_dir():
             return ()
-        return tuple(sorted(p.name for p in folder.iterdir() if _VERSION.fullmatch(p.name)))
+        return tuple(
+            sorted(p.name for p in folder.iterdir() if _VERSION.fullmatch(p.name) and _is_whole(p))
+        )
 
     def save(self, name: str, bundle: Bundle, *, ca: str, now: datetime) -> Stored:
         """Keep a proved bundle as a new version and make it current, as the last step."""
@@ -65,7 +69,7 @@ class Bundles:
             "cert.pem": bundle.leaf_pem,
             "chain.pem": bundle.chain_pem,
             "fullchain.pem": bundle.fullchain_pem,
-            "origin.json": json.dumps(origin, indent=1).encode("ascii"),
+            _LAST: json.dumps(origin, indent=1).encode("ascii"),
         }.items():
             write(folder / file, content)
         sync_folder(folder.parent)
@@ -77,7 +81,7 @@ class Bundles:
         mark = leaf.removeprefix("sha256:")[:12]
         if not self._folder.is_dir():
             return None
-        for folder in sorted(self._folder.glob(f"*/*-{mark}")):
+        for folder in filter(_is_whole, sorted(self._folder.glob(f"*/*-{mark}"))):
             stored = self._load(folder.parent.name, folder.name)
             if fingerprint(stored.bundle.leaf) == leaf:
                 return stored.bundle
@@ -91,7 +95,7 @@ class Bundles:
                 "certificate": "cert.pem",
                 "chain": "chain.pem",
                 "private_key": "privkey.pem",
-                "origin": "origin.json",
+                "origin": _LAST,
             }.items()
         }
         certificate, key, origin = parts["certificate"], parts["private_key"], parts["origin"]
@@ -104,8 +108,12 @@ class Bundles:
             ca = str(json.loads(origin)["ca"])
         except (ValueError, KeyError, TypeError) as error:
             raise StateError(
-                f"{folder / 'origin.json'} cannot be read",
+                f"{folder / _LAST} cannot be read",
                 hint=f"remove {folder.parent / 'current'} to obtain a new certificate",
             ) from error
         bundle = assemble(certificate=certificate, chain=parts["chain"] or b"", private_key=key)
         return Stored(version=version, bundle=bundle, ca=ca)
+
+
+def _is_whole(version: Path) -> bool:
+    return (version / _LAST).is_file()

@@ -56,14 +56,19 @@ def write(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` outlive a power cut, where the system can."""
+    """Make renames in `folder` outlive a power cut, where the system can; else a StateError."""
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StateError(
+            f"cannot sync {folder}: {error.strerror}", hint="check the disk and the folder's owner"
+        ) from error
 
 
 def read(path: Path) -> bytes | None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from distributor.model.errors import StateError
 from distributor.model.secret import Secret
@@ -83,7 +84,7 @@ class OrderJournal:
             return {}
         try:
             data = json.loads(written)
-            return {name: tuple(values) for name, values in data["challenges"].items()}
+            return {name: _texts(values) for name, values in data["challenges"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StateError(
                 f"{self._folder / name / 'challenges.json'} cannot be read",
@@ -98,3 +99,9 @@ class OrderJournal:
             write(path, json.dumps(data, indent=1).encode("utf-8"))
         else:
             remove(path)
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError("no list of texts")
+    return tuple(values)

@@ -12,6 +12,7 @@ from typing import Any
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
 from distributor.clients.tls import probe
+from distributor.clients.web_api import Account
 from distributor.lab.accounts import Login
 from distributor.lab.box_state import DRIVE as DRIVE_SERVICE
 from distributor.lab.box_state import DSM_DESKTOP, QUICKCONNECT, reverse_proxy
@@ -28,11 +29,12 @@ from distributor.model.trust import Trust
 from distributor.store import Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
+from distributor.wiring import HostKeeper
 from tests.certs import NOW
 from tests.contract.scenarios import DSM, PROXY, Scenario
 from tests.contract.target_laws import Counted, Raw, RawEntry, Rig, When
 
-QUICK = Knobs(restart_delay=0.01, restart_seconds=0.05)
+QUICK = Knobs(restart_delay=0.002, restart_seconds=0.008)
 SERVICES = (DSM_DESKTOP, FTPS_SERVICE, DRIVE_SERVICE, reverse_proxy(PROXY), QUICKCONNECT)
 PATIENCE = 5.0
 
@@ -44,7 +46,7 @@ def _factory() -> Material:
 
 def short_sleep(seconds: float) -> None:
     """Wait as the product does, but no longer than a restart of these boxes needs."""
-    time.sleep(min(seconds, 0.02))
+    time.sleep(min(seconds, 0.005))
 
 
 class DiskstationRig(Rig):
@@ -69,13 +71,12 @@ class DiskstationRig(Rig):
         shown += [one.leaf for one in self.scenario.bundles.values()]
         trust = Trust(host=self.host.name, leaves=frozenset(map(fingerprint, shown)))
         http = PinnedHttp(SocketAddress("127.0.0.1", self.box.port), trust, None)
-        return DsmSession(
-            http,
-            ADMIN.name,
-            lambda: Secret(ADMIN.password),
-            sleep=short_sleep,
-            patience=PATIENCE,
+        account = Account(
+            user=ADMIN.name,
+            password=lambda: Secret(ADMIN.password),
+            keeper=HostKeeper(self.host.name, self.store),
         )
+        return DsmSession(http, account, sleep=short_sleep, patience=PATIENCE)
 
     def served(self) -> tuple[Served, ...]:
         self.box.wait_until_serving()
@@ -158,7 +159,7 @@ class DiskstationRig(Rig):
             self._sessions |= {login.session.sid, login.session.token}
             return login
 
-        self.box._accounts.login = noted  # type: ignore[method-assign]  # the sessions are secrets to look for
+        self.box._accounts.login = noted  # type: ignore[method-assign,assignment]  # to know its secrets
 
 
 @contextmanager
@@ -166,9 +167,7 @@ def diskstation_rig(
     scenario: Scenario, folder: Path, profile: Profile, knobs: Knobs = QUICK
 ) -> Iterator[DiskstationRig]:
     """Give a box that holds what the scenario says; `knobs` work from its first request on."""
-    box = DiskStation(
-        "attic", profile=profile, services=SERVICES, knobs=knobs, factory=_factory()
-    )
+    box = DiskStation("attic", profile=profile, services=SERVICES, knobs=knobs, factory=_factory())
     store = Store(folder)
     for one in scenario.placed:
         bundle = one.bundle

@@ -26,8 +26,9 @@ def near(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({}, optional={key: v | json_values for key, v in fields.items()})
 
 
-dates = st.datetimes(datetime.min.replace(year=1950), datetime.max.replace(year=9998)).map(
-    lambda when: when.strftime("%b %e %H:%M:%S %Y GMT")
+END_OF_9999 = 253_402_300_799
+dates = st.integers(-600_000_000, END_OF_9999).map(
+    lambda seconds: datetime.fromtimestamp(seconds, UTC).strftime("%b %e %H:%M:%S %Y GMT")
 )
 people = near(common_name=text, sub_alt_name=st.lists(text | scalars, max_size=3))
 services = near(subscriber=text, service=text, display_name=text, isPkg=st.booleans())

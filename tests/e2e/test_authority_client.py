@@ -1,0 +1,208 @@
+"""The product's ACME client, against Pebble and acme2certifier."""
+
+import base64
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from distributor.clients.certificate_authority import CertificateAuthority, OrderResource, make_csr
+from distributor.clients.nameservers import Nameservers
+from distributor.lab.authority import Authority, Engine
+from distributor.lab.nameserver import Nameserver
+from distributor.lab.pebble import PebbleOptions
+from distributor.model.bundle import prove
+from distributor.model.errors import AccountUnknown, AuthorizationFailed, CaUnreachable, OrderFailed
+from distributor.model.hosts import SocketAddress
+from distributor.model.keys import new_private_key
+from distributor.model.secret import Secret
+from tests.e2e.servers import Bind, MakeBind, Zone
+
+SECRET = base64.b64encode(b"s" * 32).decode()
+NAMES = ("example.test", "*.example.test")
+ENGINES: list[Engine] = ["pebble", "acme2certifier"]
+
+
+@pytest.fixture(scope="module")
+def nameserver() -> Iterator[Nameserver]:
+    with Nameserver(["example.test"], key_name="key", key_secret=SECRET) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def authority(
+    request: pytest.FixtureRequest, nameserver: Nameserver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Authority]:
+    options = PebbleOptions(nonce_reject_percent=20, chain_length=2, authorization_reuse_percent=0)
+    with Authority(
+        engine=request.param,
+        dns=nameserver.address,
+        folder=tmp_path_factory.mktemp("ca"),
+        options=options if request.param == "pebble" else None,
+    ) as running:
+        yield running
+
+
+def client(
+    authority: Authority, key: Secret | None = None, roots: Path | None = None
+) -> CertificateAuthority:
+    return CertificateAuthority(
+        authority.directory_url,
+        key or new_private_key("ec256"),
+        ca_bundle=roots or authority.ca_bundle,
+        sleep=time.sleep,
+        now=lambda: datetime.now(UTC),
+    )
+
+
+@pytest.fixture
+def ca(authority: Authority) -> Iterator[CertificateAuthority]:
+    made = client(authority)
+    made.register(None)
+    yield made
+    made.close()
+
+
+def soon(seconds: float = 15) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def publish(nameserver: Nameserver, ca: CertificateAuthority, order: OrderResource) -> None:
+    values: dict[str, list[str]] = {}
+    for challenge in ca.challenges(order):
+        values.setdefault(challenge.name, []).append(f'"{challenge.value}"')
+    for name, texts in values.items():
+        nameserver.put(name, "TXT", *texts)
+
+
+def test_an_order_comes_to_a_proved_bundle(
+    ca: CertificateAuthority, authority: Authority, nameserver: Nameserver
+) -> None:
+    key = new_private_key("rsa2048")
+    csr = make_csr(key, NAMES)
+    order = ca.new_order(csr)
+    challenges = ca.challenges(order)
+    assert {challenge.name for challenge in challenges} == {"_acme-challenge.example.test"}
+    assert len(challenges) == 2
+
+    publish(nameserver, ca, order)
+    for challenge in challenges:
+        ca.answer(challenge)
+    ca.wait_until_valid(order, soon())
+    ready = ca.order(str(order.uri), csr)
+    assert ready is not None
+    assert ca.challenges(ready) == ()
+    pem = ca.finish(ready, soon())
+
+    bundle = prove(
+        certificate=pem.encode(),
+        private_key=key.reveal().encode(),
+        names=NAMES,
+        now=datetime.now(UTC),
+    )
+    assert len(bundle.chain) == (2 if authority.engine == "pebble" else 1)
+    roots = x509.load_pem_x509_certificates(authority.root_pem().encode())
+    assert bundle.certificate("home", roots).trusted
+
+
+def test_a_finished_order_gives_the_same_chain_again(
+    ca: CertificateAuthority, nameserver: Nameserver
+) -> None:
+    csr = make_csr(new_private_key("ec256"), ["again.example.test"])
+    order = ca.new_order(csr)
+    publish(nameserver, ca, order)
+    for challenge in ca.challenges(order):
+        ca.answer(challenge)
+    ca.wait_until_valid(order, soon())
+    first = ca.finish(ca.order(str(order.uri), csr) or order, soon())
+    known = ca.order(str(order.uri), csr)
+    assert known is not None
+    assert ca.finish(known, soon()) == first
+
+
+def test_a_challenge_that_is_not_there_fails_the_authorization(
+    ca: CertificateAuthority,
+) -> None:
+    order = ca.new_order(make_csr(new_private_key("ec256"), ["absent.example.test"]))
+    for challenge in ca.challenges(order):
+        ca.answer(challenge)
+    with pytest.raises(AuthorizationFailed, match=r"absent\.example\.test \(invalid\)"):
+        ca.wait_until_valid(order, soon())
+
+
+def test_the_account_of_a_key_is_found_again(authority: Authority) -> None:
+    key = new_private_key("ec256")
+    urls = []
+    for _ in range(2):
+        made = client(authority, key)
+        urls.append(made.register("a@example.com"))
+        made.close()
+    assert urls[0] == urls[1]
+    made = client(authority, key)
+    made.use_account(urls[0])
+    assert made.new_order(make_csr(new_private_key("ec256"), NAMES)).uri
+    made.close()
+
+
+def test_an_account_that_the_ca_does_not_know_is_told_apart(authority: Authority) -> None:
+    made = client(authority)
+    made.use_account(authority.directory_url.rsplit("/", 1)[0] + "/my-account/424242")
+    try:
+        with pytest.raises((AccountUnknown, OrderFailed)) as caught:
+            made.new_order(make_csr(new_private_key("ec256"), NAMES))
+    finally:
+        made.close()
+    if authority.engine == "pebble":
+        assert isinstance(caught.value, AccountUnknown)
+
+
+def test_an_order_that_never_was_is_none(ca: CertificateAuthority, authority: Authority) -> None:
+    base = authority.directory_url.rsplit("/", 1)[0]
+    path = "/my-order/nothing" if authority.engine == "pebble" else "/acme/order/nothing"
+    assert ca.order(base + path, b"") is None
+
+
+def test_a_ca_whose_own_certificate_is_of_a_stranger_is_not_asked(authority: Authority) -> None:
+    made = client(authority, roots=authority.root)  # the root it issues from, not that of its HTTPS
+    try:
+        with pytest.raises(CaUnreachable, match="is not trusted") as caught:
+            made.register(None)
+    finally:
+        made.close()
+    assert "ca_bundle" in str(caught.value.hint)
+
+
+@pytest.fixture(scope="module")
+def aliased(make_bind: MakeBind) -> Bind:
+    """BIND with an alias on the way up, a delegated challenge, and a zone below another."""
+    return make_bind(
+        Zone(
+            "example.test",
+            lines=(
+                "www IN CNAME other.test.",
+                "_acme-challenge.nas IN CNAME nas.other.test.",
+                "ns1 IN AAAA ::1",
+            ),
+        ),
+        Zone("sub.example.test"),
+        Zone("other.test"),
+    )
+
+
+def test_zone_cuts_and_aliases_are_found_by_bind_too(aliased: Bind) -> None:
+    here = SocketAddress(*aliased.endpoint)
+    names = Nameservers(resolvers=(here,), sleep=time.sleep, now=lambda: datetime.now(UTC))
+    assert names.follow("_acme-challenge.nas.example.test") == "nas.other.test"
+    assert names.follow("_acme-challenge.www.example.test") == "_acme-challenge.www.example.test"
+    for name, server in {
+        "_acme-challenge.example.test": "ns1.example.test",
+        "_acme-challenge.www.example.test": "ns1.example.test",
+        "_acme-challenge.a.sub.example.test": "ns1.sub.example.test",
+        "nas.other.test": "ns1.other.test",
+    }.items():
+        assert {each.server for each in names.authorities(name)} == {server}, name
+    addresses = {each.address.host for each in names.authorities("example.test")}
+    assert addresses == {"127.0.0.1", "::1"}
