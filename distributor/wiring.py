@@ -5,26 +5,24 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 
+from distributor.access import Logins, interruptible_sleep, pin_of, secret, trust_for, utc_now
 from distributor.clients.certificate_authority import CertificateAuthority, require_directory
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
-from distributor.clients.keyring import NamedSecrets
 from distributor.clients.nameservers import Nameservers
-from distributor.clients.secrets import fetch
-from distributor.clients.tls import load_roots, probe, served_chain, verified_leaf
+from distributor.clients.tls import load_roots, probe, served_chain
 from distributor.clients.web import front, plain_answer
 from distributor.dns_providers.contract import DnsProvider
 from distributor.dns_providers.rfc2136 import Rfc2136
 from distributor.model.bundle import Certificate, fingerprint
 from distributor.model.endpoints import Served
-from distributor.model.errors import AuthRefused, DistributorError, Interrupted
+from distributor.model.errors import DistributorError
 from distributor.model.holds import Hold
 from distributor.model.hosts import (
     AcmeSource,
@@ -34,13 +32,12 @@ from distributor.model.hosts import (
     Endpoint,
     Host,
     Inventory,
-    SecretRef,
     SocketAddress,
     WantedCertificate,
 )
 from distributor.model.secret import Secret
 from distributor.model.snapshot import Snapshot
-from distributor.model.trust import PinnedLeaf, Trust, own_leaf, trust_of
+from distributor.model.trust import Trust
 from distributor.model.web import Front, PlainAnswer
 from distributor.obtaining import Obtained
 from distributor.sources.acme import Acme
@@ -49,28 +46,9 @@ from distributor.sources.diskstation import Diskstation
 from distributor.store import Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
+from distributor.targets.router_api import RouterApi
 
 Step = Callable[[str, str], None]
-
-
-def utc_now() -> datetime:
-    """Return the time, aware."""
-    return datetime.now(UTC)
-
-
-def interruptible_sleep(stop: threading.Event) -> Callable[[float], None]:
-    """Return a sleep that raises Interrupted as soon as `stop` is set."""
-
-    def sleep(seconds: float) -> None:
-        if stop.wait(seconds):
-            raise Interrupted("the run was interrupted", hint="run it again", step="issue")
-
-    return sleep
-
-
-def secret(reference: SecretRef, store: Store) -> Secret:
-    """Return the secret of a reference; raises SecretError."""
-    return fetch(reference, NamedSecrets(store.secrets).get)
 
 
 def _rfc2136(settings: DnsSettings, store: Store) -> DnsProvider:
@@ -83,43 +61,25 @@ DNS_PROVIDERS: Final[Mapping[str, Callable[[DnsSettings, Store], DnsProvider]]] 
 }
 
 
-class Logins:
-    """Makes sessions for one run; a host that refused a login is not asked again in it."""
-
-    def __init__(self) -> None:
-        self._refused: dict[str, AuthRefused] = {}
-
-    def connect(self, host: Host, access: ApiAccess, trust: Trust, store: Store) -> DsmSession:
-        """Return a session that is not signed in yet: the one way in for targets and sources.
-
-        Raises AuthRefused when the host refused a login before.
-        """
-        if (known := self._refused.get(host.name)) is not None:
-            raise AuthRefused(known.message, hint=known.hint, step=known.step, code=known.code)
-
-        def remember(error: AuthRefused) -> None:
-            self._refused[host.name] = error
-
-        http = PinnedHttp(SocketAddress(host.address, access.port), trust, access.server_name)
-        return DsmSession(
-            http,
-            access.user,
-            lambda: secret(access.password, store),
-            sleep=time.sleep,
-            when_refused=remember,
-        )
-
-
 def _diskstation_api(
     host: Host, access: ApiAccess, trust: Trust, store: Store, logins: Logins
 ) -> Target:
     return DiskstationApi(
-        host, lambda: logins.connect(host, access, trust, store), store.bundles.by_leaf, utc_now
+        host, lambda: logins.dsm(host, access, trust), store.bundles.by_leaf, utc_now
     )
 
 
+def _router_api(
+    host: Host, access: ApiAccess, trust: Trust, store: Store, logins: Logins
+) -> Target:
+    return RouterApi(host, lambda: logins.srm(host, access, trust), store.bundles.by_leaf, utc_now)
+
+
 MakeTarget = Callable[[Host, ApiAccess, Trust, Store, Logins], Target]
-TARGETS: Final[Mapping[tuple[str, str], MakeTarget]] = {("diskstation", "api"): _diskstation_api}
+TARGETS: Final[Mapping[tuple[str, str], MakeTarget]] = {
+    ("diskstation", "api"): _diskstation_api,
+    ("router", "api"): _router_api,
+}
 """Drivers by kind and way; each must run the laws of `targets.contract`."""
 
 
@@ -130,7 +90,10 @@ class Workshop:
     inventory: Inventory
     store: Store
     stop: threading.Event
-    logins: Logins = field(default_factory=Logins)
+    logins: Logins = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "logins", Logins(self.store))
 
     def sources(self, hosts: Sequence[Host]) -> dict[str, Source]:
         """Return the sources of the certificates that `hosts` use, in the inventory's order."""
@@ -163,7 +126,7 @@ class Workshop:
             stored = self.store.bundles.current(wanted.name)
             held = [stored.bundle.certificate(wanted.name)] if stored is not None else []
             trust = trust_for(host, access, self.store, held)
-            return self.logins.connect(host, access, trust, self.store)
+            return self.logins.dsm(host, access, trust)
 
         return Diskstation(
             wanted=wanted,
@@ -332,44 +295,6 @@ class CheckTools:
     @property
     def _hosts(self) -> HostTools:
         return self.workshop.tools({}, lambda _host, _text: None)
-
-
-def trust_for(
-    host: Host, access: ApiAccess, store: Store, certificates: Collection[Certificate]
-) -> Trust:
-    """Return whom to believe that it is `host`; raises Untrusted when there is no basis.
-
-    On top of the basis stand the leaves that this delivery may bring: the new one, and the one that
-    the host's own port had before its last change. Only the usual roots vouch for a host that is
-    not pinned: a certificate's `ca_bundle` says where a delivered chain is to end, which for a CA
-    to rehearse with may be a root whose key everybody has; it never says whom to send a password.
-    """
-    pinned = store.trust.pinned(host.name)
-    verified = None
-    if access.tls_pin is None and pinned is None and access.server_name is not None:
-        address = SocketAddress(host.address, access.port)
-        verified = verified_leaf(address, access.server_name, None)
-    return trust_of(
-        host.name,
-        tls_pin=access.tls_pin,
-        pinned=pinned,
-        verified_leaf=verified,
-        during_delivery={one.leaf for one in certificates} | _rollback_leaves(host, store),
-    )
-
-
-def pin_of(leaf: x509.Certificate, *, by: str) -> PinnedLeaf:
-    """Return the line of trust.toml for a leaf."""
-    return PinnedLeaf(
-        leaf=fingerprint(leaf), not_after=leaf.not_valid_after_utc, since=utc_now(), by=by
-    )
-
-
-def _rollback_leaves(host: Host, store: Store) -> set[str]:
-    """Return what the host's own port served before its last change, if that is known."""
-    last = store.snapshots.last(host.name)
-    leaf = own_leaf(last.before) if last is not None else None
-    return {leaf} if leaf is not None else set()
 
 
 @cache

@@ -27,12 +27,13 @@ def issue(
     Without names, every certificate of the inventory. Exit code 3 when a due one could not be
     obtained.
     """
+    from distributor.access import utc_now
     from distributor.cli.deliver import stopping
     from distributor.cli.logs import start_logging
     from distributor.model.report import Report
     from distributor.obtaining import IssueTerms, obtain
     from distributor.render.progress import shown_progress
-    from distributor.wiring import Workshop, utc_now
+    from distributor.wiring import Workshop
 
     inventory = settings.load_inventory()
     chosen = _chosen(inventory, names)
@@ -71,9 +72,9 @@ def _chosen(inventory: "Inventory", names: "Sequence[str]") -> tuple[str, ...]:
 
 
 def _print_issued(settings: Settings, report: "Report") -> None:
+    from distributor.access import utc_now
     from distributor.render.as_json import report_as_json
     from distributor.render.text import certificate_lines
-    from distributor.wiring import utc_now
 
     if settings.as_json:
         print_json(report_as_json(report))
@@ -95,8 +96,8 @@ def show(context: click.Context, settings: Settings, /, things: tuple[str, ...])
     A name of the inventory shows what the store holds for it; a path shows a PEM file; HOST:PORT
     shows what is served there. Without arguments, every certificate of the inventory.
     """
+    from distributor.access import utc_now
     from distributor.cli.shown import look_at, shown_as_json, shown_lines
-    from distributor.wiring import utc_now
 
     found = look_at(settings, things)
     if settings.as_json:

@@ -37,9 +37,10 @@ def deliver(
     exit_code: bool,
 ) -> int:
     """Do the run and print its report; return the exit code."""
+    from distributor.access import utc_now
     from distributor.render.progress import shown_progress
     from distributor.sync import Run, run
-    from distributor.wiring import Workshop, utc_now
+    from distributor.wiring import Workshop
 
     _require_sense(all_hosts or bool(hosts) or bool(tags), dry_run, save_plan, plan_file, exit_code)
     inventory = settings.load_inventory()
@@ -47,7 +48,7 @@ def deliver(
     reviewed = _read_plan(plan_file) if plan_file is not None else None
     if reviewed is not None:
         chosen = _in_plan(chosen, reviewed)
-    store, stop = settings.store(), threading.Event()
+    store, stop = settings.store(remembers=not dry_run), threading.Event()
     console = settings.stderr()
     start_logging(settings, console)
     names = [host.name for host in chosen]
@@ -215,9 +216,9 @@ def _write_plan(path: Path, report: Report) -> None:
 
 
 def _print(settings: Settings, report: Report) -> None:
+    from distributor.access import utc_now
     from distributor.render.as_json import report_as_json
     from distributor.render.text import report_lines
-    from distributor.wiring import utc_now
 
     if settings.as_json:
         print_json(report_as_json(report))

@@ -51,13 +51,14 @@ class Settings:
 
         return load(self.inventory_path())
 
-    def store(self) -> "Store":
-        """Return the state folder; nothing is created yet."""
+    def store(self, *, remembers: bool = True) -> "Store":
+        """Return the state folder; nothing is created yet. A dry run remembers nothing in it."""
         import platformdirs
 
         from distributor.store import Store
 
-        return Store(self.state or platformdirs.user_state_path("distribute", appauthor=False))
+        folder = self.state or platformdirs.user_state_path("distribute", appauthor=False)
+        return Store(folder, remembers=remembers)
 
     def stdout(self) -> "Console":
         """Return where the report goes."""

@@ -133,12 +133,13 @@ def _one(settings: "Settings", thing: str) -> Shown:
 def _stored(settings: "Settings", inventory: "Inventory", name: str) -> Shown:
     import threading
 
+    from distributor.access import utc_now
     from distributor.clients.tls import load_roots
     from distributor.model.chain import read_chain
     from distributor.model.hosts import DiskstationSource
     from distributor.model.renewal import renew_at
     from distributor.model.times import rfc3339
-    from distributor.wiring import Workshop, utc_now
+    from distributor.wiring import Workshop
 
     store = settings.store()
     wanted = inventory.certificates[name]

@@ -44,10 +44,10 @@ def status(
     each of its services, and the endpoint that proves it. Exit code 1 when an endpoint does not
     serve the certificate that the store holds for it, or an endpoint or host cannot be asked.
     """
+    from distributor.access import utc_now
     from distributor.cli.deliver import select
     from distributor.cli.logs import start_logging
     from distributor.cli.services import read_services, services_as_json, services_lines
-    from distributor.wiring import utc_now
 
     inventory = settings.load_inventory()
     chosen = select(inventory, all_hosts=not hosts and not tags, hosts=hosts, tags=tags)

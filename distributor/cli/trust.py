@@ -80,11 +80,11 @@ def _pin(
     settings: Settings, store: "Store", host: "Host", fingerprint: str | None, yes: bool
 ) -> bool:
     """Show and pin one host; return whether it is pinned at the end."""
+    from distributor.access import pin_of
     from distributor.clients.tls import served_chain
     from distributor.model.bundle import fingerprint as fingerprint_of
     from distributor.model.errors import Untrusted, UsageError
     from distributor.model.hosts import ApiAccess, SocketAddress
-    from distributor.wiring import pin_of
 
     access = host.access
     if not isinstance(access, ApiAccess):
@@ -119,10 +119,10 @@ def _pin(
 
 
 def _show(settings: Settings, host: "Host", leaf: "x509.Certificate") -> None:
+    from distributor.access import utc_now
     from distributor.model.bundle import describe, fingerprint, spki_fingerprint
     from distributor.model.text import printable
     from distributor.render.words import certificate_text
-    from distributor.wiring import utc_now
 
     about = describe((leaf,), host.name)
     console = settings.stdout()

@@ -1,16 +1,17 @@
-"""What a virtual DiskStation holds: certificate entries, the default, and the bindings.
+"""What a virtual box holds: certificate entries, the default, and the bindings.
 
-The rules of DSM 7 about imports, bindings and deletions live here, without any HTTP
-(dsm-web-api facts §3 and §7.6-7.8).
+The rules of DSM about imports, bindings and deletions live here, without any HTTP (dsm-web-api
+facts §3 and §7.6-7.8). A router is a box with one entry.
 """
 
 import secrets
 import string
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from distributor.lab.material import (
     Material,
@@ -21,6 +22,8 @@ from distributor.lab.material import (
 
 _ID_LETTERS = string.ascii_letters + string.digits
 _CORE_KEYS = frozenset({"display_name", "isPkg", "owner", "service", "subscriber"})
+UNBOUND = ""  # what stands for the entry of a service that has none
+Starttls = Literal["ftp", "smtp", "imap", "ldap"]
 _WEB_SUBSCRIBERS = frozenset({"system", "ReverseProxy", "AppPortal"})
 
 
@@ -44,6 +47,8 @@ class Service:
     display_name_i18n: str | None = None
     multiple_cert: bool | None = None
     user_setable: bool | None = None
+    starttls: tuple[Starttls, ...] = ()
+    """Protocols that have a port of their own where TLS begins on demand."""
 
     @property
     def key(self) -> str:
@@ -91,7 +96,26 @@ DSM_DESKTOP = Service(
     multiple_cert=True,
     user_setable=True,
 )
-FTPS = Service("smbftpd", "ftpd", "FTPS", multiple_cert=True, user_setable=True)
+# A router tells of no services: this one stands for its web server, and its name is inferred.
+SRM_DESKTOP = Service("system", "default", "SRM Desktop Service")
+FTPS = Service("smbftpd", "ftpd", "FTPS", multiple_cert=True, user_setable=True, starttls=("ftp",))
+# Subscriber, service and display name of these two are inferred.
+MAIL = Service(
+    "MailPlus-Server",
+    "MailPlus-Server",
+    "MailPlus Server",
+    owner="MailPlus-Server",
+    is_pkg=True,
+    starttls=("smtp", "imap"),
+)
+LDAP = Service(
+    "DirectoryServer",
+    "DirectoryServer",
+    "LDAP Server",
+    owner="DirectoryServer",
+    is_pkg=True,
+    starttls=("ldap",),
+)
 # The display name of this one is inferred; that it cannot be moved was seen.
 QUICKCONNECT = Service("system", "quickconnect", "QuickConnect")
 DRIVE = Service(
@@ -156,9 +180,33 @@ class BoxState:
             return self._entries[entry_id]
 
     def presented(self, service_key: str) -> Material:
-        """Return the files a service presents in a handshake."""
+        """Return the files a service presents in a handshake.
+
+        That a service without an entry presents the default one is inferred.
+        """
         with self._lock:
-            return self._entries[self._bindings[service_key]].material
+            return self._entries[self._bindings[service_key] or self._default].material
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Forget what is done meanwhile: afterwards everything is as before."""
+        with self._lock:
+            before = dict(self._entries), dict(self._bindings), self._default
+            try:
+                yield
+            finally:
+                self._entries, self._bindings, self._default = before
+
+    @property
+    def default(self) -> str:
+        """The id of the default entry."""
+        with self._lock:
+            return self._default
+
+    def presented_by_default(self) -> Material:
+        """Return the files of the default entry."""
+        with self._lock:
+            return self._entries[self._default].material
 
     def put(
         self, entry_id: str, material: Material, desc: str, *, default: bool, create: bool = False
@@ -179,7 +227,7 @@ class BoxState:
             if default:
                 self._default = entry.id
             is_default = self._default == entry.id
-            return Change(entry.id, self._bound_to(entry.id), created, moved or is_default)
+            return Change(entry.id, self._presenting(entry.id), created, moved or is_default)
 
     def add(self, entry: Entry) -> None:
         """Put an entry there exactly as given, replacing one of the same id."""
@@ -203,7 +251,8 @@ class BoxState:
             moved = default and self._default != entry_id
             if default:
                 self._default = entry_id
-            return Change(entry_id, touches_default=moved)
+            services = self._bound_to(UNBOUND) if moved else frozenset()
+            return Change(entry_id, services, touches_default=moved)
 
     def delete(self, entry_ids: Sequence[str]) -> Change:
         """CRT delete: all or, on a refusal, none; bound services fall back to the default.
@@ -222,11 +271,17 @@ class BoxState:
                 del self._entries[entry_id]
             return Change(self._default, fallen)
 
-    def bind(self, moves: Sequence[tuple[Mapping[str, object], str, str]]) -> Change:
-        """Service set: each move is (service object as listed, old id, new id).
+    def bind(
+        self,
+        moves: Sequence[tuple[Mapping[str, object], str, str]],
+        *,
+        drops_unmoved: bool = False,
+    ) -> Change:
+        """Service set: each move is (service object as listed, old id or "", new id).
 
         A rebuilt object, an unknown id or a wrong old id refuses the whole call with 5503 (the last
-        two are inferred). QuickConnect stays where it is, and so does what is already there.
+        two are inferred). QuickConnect stays where it is, and so does what is already there, unless
+        `drops_unmoved`: then that loses its certificate (DSM 6).
         """
         with self._lock:
             planned = {}
@@ -235,8 +290,12 @@ class BoxState:
                 self.entry(new_id)
                 if self._bindings[service.key] != old_id:
                     raise RefusedError(5503)
-                if service.key != QUICKCONNECT.key and new_id != old_id:
+                if service.key == QUICKCONNECT.key:
+                    continue
+                if new_id != old_id:
                     planned[service.key] = new_id
+                elif drops_unmoved:
+                    planned[service.key] = UNBOUND
             self._bindings |= planned
             return Change("", frozenset(planned))
 
@@ -251,6 +310,11 @@ class BoxState:
         """Bind one service, whatever it was bound to."""
         with self._lock:
             self._bindings[service.key] = self.entry(entry_id).id
+
+    def unbind(self, service: Service) -> None:
+        """Leave one service without an entry, as it is not in the list then."""
+        with self._lock:
+            self._bindings[service.key] = UNBOUND
 
     def _listed_service(self, given: Mapping[str, object]) -> Service:
         service = self._services.get(f"{given.get('subscriber')}/{given.get('service')}")
@@ -282,23 +346,23 @@ class BoxState:
     def snapshot(self) -> dict[str, Any]:
         """Everything that counts, as plain data that compares equal when nothing changed.
 
-        `default` is an id, `bindings` maps `subscriber/service` to an id, `entries` maps each id to
-        its `desc` and the fingerprints of `leaf`, `chain` and `key`.
+        `default` is an id, `bindings` maps `subscriber/service` to an id or "", `entries` maps each
+        id to its `desc` and the fingerprints of `leaf`, `chain` and `key`; where there are two
+        pairs, these are of the ECC one, and those of the other stand under `rsa`.
         """
         with self._lock:
             return {
                 "default": self._default,
                 "bindings": dict(self._bindings),
                 "entries": {
-                    entry.id: {
-                        "desc": entry.desc,
-                        "leaf": fingerprint(entry.material.leaf),
-                        "chain": [fingerprint(link) for link in entry.material.chain],
-                        "key": key_fingerprint(entry.material),
-                    }
+                    entry.id: {"desc": entry.desc, **_fingerprints(entry.material)}
                     for entry in self._entries.values()
                 },
             }
+
+    def _presenting(self, entry_id: str) -> frozenset[str]:
+        unbound = self._bound_to(UNBOUND) if entry_id == self._default else frozenset()
+        return self._bound_to(entry_id) | unbound
 
     def _bound_to(self, entry_id: str) -> frozenset[str]:
         return frozenset(key for key, bound in self._bindings.items() if bound == entry_id)
@@ -307,6 +371,17 @@ class BoxState:
         while (found := new_entry_id()) in self._entries:
             pass
         return found
+
+
+def _fingerprints(material: Material) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "leaf": fingerprint(material.leaf),
+        "chain": [fingerprint(link) for link in material.chain],
+        "key": key_fingerprint(material),
+    }
+    if material.rsa_pair is not None:
+        found["rsa"] = _fingerprints(material.rsa_pair)
+    return found
 
 
 def new_entry_id() -> str:

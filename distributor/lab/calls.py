@@ -73,6 +73,12 @@ def html_page(status: int) -> Answer:
     return Answer(status, "text/html", page.encode("ascii"))
 
 
+def host_of(request: HttpRequest) -> str:
+    """Return the name a request is for, without port, in lower case; "" if it names none."""
+    host = request.headers.get("host", "").lower()
+    return host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+
+
 def read_call(request: HttpRequest) -> Call:
     """Take a request apart. A form that cannot be read is marked, and answered with 108 later.
 

@@ -1,4 +1,4 @@
-"""A virtual DiskStation on loopback: its Web API, its TLS ports, its restarts, and what it saw.
+"""A virtual DiskStation or router on loopback: its Web API, its ports, its restarts, what it saw.
 
 It behaves as the dsm-web-api facts say and shares no encoder with the product. What an
 administrator would do at the box's own pages (bind, import, remove a chain) is offered as methods
@@ -6,11 +6,10 @@ that go around HTTP.
 """
 
 import contextlib
-import ssl
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,45 +17,33 @@ from distributor.lab.accounts import Account, Accounts
 from distributor.lab.box_state import (
     DSM_DESKTOP,
     FTPS,
+    SRM_DESKTOP,
     BoxState,
-    Change,
     Entry,
     Service,
+    Starttls,
     new_entry_id,
 )
-from distributor.lab.calls import Call, HttpRequest, html_page, read_call
+from distributor.lab.dsm_calls import DsmApi
 from distributor.lab.factory import factory_certificate
-from distributor.lab.http_port import Reply, serve_http
-from distributor.lab.knobs import DSM72, Fault, Knobs, Profile
+from distributor.lab.front import Front, Seen
+from distributor.lab.knobs import DSM72, Knobs, Profile
 from distributor.lab.material import Material, read_upload
-from distributor.lab.ports import Ports
-from distributor.lab.webapi import WRITES, WebApi
+from distributor.lab.srm_calls import SrmApi
+from distributor.lab.webapi import Inside, WebApi
 
-_CREDENTIALS = frozenset({"account", "passwd", "otp_code", "device_id"})
 ADMIN = Account("admin", "correct horse & battery staple")
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One request as the box saw it. Of the body only the names of its parameters are kept."""
-
-    method: str
-    target: str
-    """Path and query exactly as sent: a secret found here went over the wire in a URL."""
-    api: str
-    api_method: str
-    names: tuple[str, ...]
-    content_length: int
-    at: datetime
-    credentials_in_query: bool
 
 
 class DiskStation:
     """One virtual box; a context manager. Ports are free ones of loopback unless given.
 
-    `port` is DSM's own (5001 on a real box), `https_port` the one where reverse-proxy names are
-    told apart by SNI (443), `service_ports` has an implicit-TLS port for each other service, by
-    display name. `factory` is the certificate the box comes with; by default one is made.
+    With the profile of an SRM release it is a router: one certificate serves everything. `port` is
+    DSM's own (5001 on a real box, 8001 on a router), `http_port` the one without TLS (5000, 8000),
+    `https_port` the one where reverse-proxy names are told apart by SNI (443). `service_ports` has
+    an implicit-TLS port for each other service, `starttls_ports` one for each protocol where TLS
+    begins on demand. `factory` is the certificate the box comes with; by default one is made.
+    `clock` gives seconds since 1970; one-time codes and idle sessions go by it.
     """
 
     def __init__(
@@ -67,38 +54,45 @@ class DiskStation:
         port: int = 0,
         profile: Profile = DSM72,
         accounts: Sequence[Account] = (ADMIN,),
-        services: Sequence[Service] = (DSM_DESKTOP, FTPS),
+        services: Sequence[Service] | None = None,
         knobs: Knobs | None = None,
         factory: Material | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self.address = address
         self.profile = profile
         self.knobs = knobs or Knobs()
-        expired = self.knobs.expired_at_start
-        self.factory_certificate = factory or factory_certificate(name, expired=expired)
-        first = Entry(new_entry_id(), self.knobs.description, self.factory_certificate)
-        self._state = BoxState(first, services)
-        if self.knobs.twins:
-            twin = factory_certificate(name, expired=expired)
-            self._state.add(self._state.new_entry(twin, self.knobs.description))
-        self._accounts = Accounts(accounts)
-        self._lock = threading.Lock()
-        self._requests: list[Seen] = []
-        self._counted = {"writes": 0, "requests": 0}
-        self._writes = 0
+        self.factory_certificate = factory or self._made_in_the_factory()
+        self._state = self._first_state(services)
+        is_router = profile.system == "srm"
+        self._accounts = Accounts(accounts, clock, only_first=is_router)
         self._stopping = threading.Event()
-        self._api = WebApi(
+        inside = Inside(
             self._state, self._accounts, profile, lambda: self.knobs, self._stopping.wait
         )
-        self._ports = Ports(
-            self._state,
-            address,
-            port,
-            (self._serve_dsm, self._serve_page, self._serve_banner),
-            self._before_handshake,
-            self._stopping,
+        self._api: WebApi = SrmApi(inside) if is_router else DsmApi(inside)
+        self._front = Front(inside, self._api, self._stopping)
+        self._ports = self._front.listen_at(address, port)
+
+    def _made_in_the_factory(self) -> Material:
+        return factory_certificate(
+            self.name,
+            expired=self.knobs.expired_at_start,
+            is_router=self.profile.system == "srm",
         )
+
+    def _first_state(self, services: Sequence[Service] | None) -> BoxState:
+        is_router = self.profile.system == "srm"
+        if services is None:
+            services = (SRM_DESKTOP,) if is_router else (DSM_DESKTOP, FTPS)
+        if self.profile.system == "dsm6":  # which does not know these keys of a service
+            services = [replace(one, multiple_cert=None, user_setable=None) for one in services]
+        first = Entry(new_entry_id(), self.knobs.description, self.factory_certificate)
+        state = BoxState(first, services)
+        if self.knobs.twins and not is_router:
+            state.add(state.new_entry(self._made_in_the_factory(), self.knobs.description))
+        return state
 
     def start(self) -> Self:
         """Open all ports, or none: raises OSError when a given port is taken."""
@@ -135,6 +129,19 @@ class DiskStation:
         return self._ports.https.port
 
     @property
+    def http_port(self) -> int:
+        """The port without TLS; 0 before the start."""
+        return self._ports.http.port
+
+    @property
+    def starttls_ports(self) -> Mapping[tuple[str, Starttls], int]:
+        """Port of each protocol with TLS on demand, by display name of its service and protocol."""
+        return {
+            (self._state.find_service(key).display_name, how): listener.port
+            for (key, how), listener in self._ports.starttls.items()
+        }
+
+    @property
     def service_ports(self) -> Mapping[str, int]:
         """Port of each service that has one of its own, by display name."""
         return {
@@ -146,15 +153,18 @@ class DiskStation:
 
     @property
     def requests(self) -> tuple[Seen, ...]:
-        """All requests on DSM's port, in order."""
-        with self._lock:
-            return tuple(self._requests)
+        """All requests to the web server, in order; those to other reverse-proxy names not."""
+        return self._front.requests
 
     @property
     def writes(self) -> int:
         """How many state-changing calls (import, set, delete, Service set) succeeded."""
-        with self._lock:
-            return self._writes
+        return self._front.writes
+
+    @property
+    def counted(self) -> Mapping[str, int]:
+        """How many "requests" and "writes" came, whether they succeeded or not, see Fault."""
+        return self._front.counted
 
     @property
     def restarts(self) -> int:
@@ -198,6 +208,11 @@ class DiskStation:
         self._state.move(service, entry_id)
         self._ports.reload()
 
+    def unbind(self, selector: str) -> None:
+        """Leave one service without a certificate of its own, and serve that."""
+        self._state.unbind(self._state.find_service(selector))
+        self._ports.reload()
+
     def import_entry(
         self,
         cert_pem: bytes,
@@ -212,9 +227,12 @@ class DiskStation:
     ) -> str:
         """Put an entry on the box, or replace `entry_id`, and serve it; return its id.
 
-        Unlike an import, an `entry_id` that is new is taken as it is. Raises UploadError.
+        Unlike an import, an `entry_id` that is new is taken as it is; a router has one entry, which
+        is replaced. Raises UploadError.
         """
-        material = read_upload(cert_pem, key_pem, chain_pem)
+        material = read_upload(cert_pem, key_pem, chain_pem, self._api.upload_rules())
+        if self.profile.system == "srm":
+            entry_id = self._state.default
         entry = self._state.new_entry(material, desc)
         entry = replace(entry, renewable=renewable, user_deletable=user_deletable)
         if entry_id:
@@ -223,6 +241,15 @@ class DiskStation:
         self._state.describe_as(entry.id, desc=desc, default=default)
         self._ports.reload()
         return entry.id
+
+    def add_rsa_pair(
+        self, entry_id: str, cert_pem: bytes, key_pem: bytes, chain_pem: bytes | None = None
+    ) -> None:
+        """Give an entry with an ECC pair an RSA pair as well, as DSM 7.3 has, and serve both."""
+        entry = self._state.entry(entry_id)
+        pair = read_upload(cert_pem, key_pem, chain_pem)
+        self._state.add(replace(entry, material=replace(entry.material, rsa_pair=pair)))
+        self._ports.reload()
 
     def remove_chain(self, entry_id: str) -> None:
         """Leave an entry its leaf and key only, and serve that."""
@@ -237,86 +264,3 @@ class DiskStation:
     def forget_devices(self) -> None:
         """Revoke all trusted devices of two-factor logins."""
         self._accounts.forget_devices()
-
-    # -- requests ------------------------------------------------------------------------------
-
-    def _before_handshake(self) -> None:
-        if self.knobs.hang == "handshake":
-            self._stopping.wait()
-
-    def _serve_dsm(self, connection: ssl.SSLSocket, peer: str) -> None:
-        serve_http(connection, peer, self._reply)
-
-    def _serve_page(self, connection: ssl.SSLSocket, peer: str) -> None:
-        serve_http(connection, peer, lambda _: Reply(html_page(200)))
-
-    def _serve_banner(self, connection: ssl.SSLSocket, _peer: str) -> None:
-        connection.sendall(b"220 ready\r\n")
-        while connection.recv(4096):
-            pass
-
-    def _reply(self, request: HttpRequest) -> Reply:
-        knobs = self.knobs
-        call = read_call(request)
-        self._record(request, call)
-        is_write = (call.api, call.method) in WRITES
-        faults = self._faults(knobs, is_write=is_write)
-        if knobs.hang == "answer":
-            self._stopping.wait()
-            return Reply(html_page(502), arrives=0)
-        if self._ports.is_away:
-            return Reply(html_page(502))
-        if knobs.html_status is not None:
-            return Reply(html_page(knobs.html_status))
-        if "before" in faults:
-            return Reply(html_page(502), arrives=0)
-        answer = self._api.answer(call)
-        reply = Reply(answer, arrives=0 if "after" in faults else 1)
-        return self._restarted(reply, answer.change, knobs) if answer.change else reply
-
-    def _restarted(self, reply: Reply, change: Change, knobs: Knobs) -> Reply:
-        """Count a write, and let what presents something else now restart once it is answered."""
-        with self._lock:
-            self._writes += 1
-        web = self._api.restarts_web_server(change)
-        restart = self._ports.needed(web=web, touched=change.services)
-        if restart is None:
-            return reply
-        sent = threading.Event()
-        self._ports.restart_later(restart, sent, knobs, self._when_down)
-        overtaken = web and knobs.restart_drops_answer
-        return replace(
-            reply, arrives=reply.arrives / 2 if overtaken else reply.arrives, then=sent.set
-        )
-
-    def _when_down(self) -> None:
-        if self.knobs.restart_ends_sessions:
-            self._accounts.forget_sessions()
-
-    def _record(self, request: HttpRequest, call: Call) -> None:
-        seen = Seen(
-            method=request.method,
-            target=request.target,
-            api=call.api,
-            api_method=call.method,
-            names=call.body_names,
-            content_length=len(request.body),
-            at=datetime.now(UTC),
-            credentials_in_query=bool(_CREDENTIALS & call.query.keys()),
-        )
-        with self._lock:
-            self._requests.append(seen)
-
-    def _faults(self, knobs: Knobs, *, is_write: bool) -> frozenset[str]:
-        """Count a request and return when it is to be cut."""
-        with self._lock:
-            self._counted["requests"] += 1
-            self._counted["writes"] += is_write
-            counts = {"requests": self._counted["requests"]}
-            if is_write:
-                counts["writes"] = self._counted["writes"]
-
-        def strikes(fault: Fault) -> bool:
-            return counts.get(fault.counted) == fault.nth
-
-        return frozenset(fault.when for fault in knobs.faults if strikes(fault))

@@ -1,4 +1,4 @@
-"""The self-signed certificate a DiskStation comes with from the shop."""
+"""The self-signed certificate a box comes with from the shop."""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -11,21 +11,27 @@ from cryptography.x509.oid import NameOID
 from distributor.lab.material import Material, to_pem
 
 _LIFETIME = timedelta(days=366)
+_ROUTER_CA = (
+    x509.NameAttribute(NameOID.STATE_OR_PROVINCE_NAME, "Taiwan"),
+    x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "Certificate Authority"),
+    x509.NameAttribute(NameOID.EMAIL_ADDRESS, "product@synology.com"),
+)
 
 
 def factory_certificate(
-    name: str, *, expired: bool = False, now: datetime | None = None
+    name: str, *, expired: bool = False, is_router: bool = False, now: datetime | None = None
 ) -> Material:
     """Return a box's first certificate: RSA 2048, issued by a self-signed "Synology Inc. CA".
 
     The key is made once per process and box name, the CA's key once per process, because an RSA key
     costs up to a tenth of a second; each call signs anew. A box takes a prepared one as `factory`.
-    `expired` gives one that ended a month before `now`.
+    `expired` gives one that ended a month before `now`. The CA of a router has a longer name (facts
+    §4); that its leaf is named like a DiskStation's is inferred.
     """
     moment = datetime.now(UTC) if now is None else now
     start = moment - (_LIFETIME + timedelta(days=30) if expired else timedelta(days=1))
     authority_key = _key("the factory's CA")
-    authority_name = _name("Synology Inc. CA")
+    authority_name = _name("Synology Inc. CA", *(_ROUTER_CA if is_router else ()))
     authority = _sign(authority_name, authority_key, authority_name, authority_key, start)
     key = _key(name)
     leaf = _sign(_name("synology"), key, authority_name, authority_key, start)
@@ -50,13 +56,14 @@ def _key_pem(key: rsa.RSAPrivateKey) -> bytes:
     )
 
 
-def _name(common_name: str) -> x509.Name:
+def _name(common_name: str, *more: x509.NameAttribute[str]) -> x509.Name:
     return x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, "TW"),
             x509.NameAttribute(NameOID.LOCALITY_NAME, "Taipei"),
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Synology Inc."),
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+            *more,
         ]
     )
 

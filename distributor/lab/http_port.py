@@ -4,7 +4,7 @@ import email.utils
 import http
 import http.client
 import io
-import ssl
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Reply:
 
 
 def serve_http(
-    connection: ssl.SSLSocket, peer: str, reply_to: Callable[[HttpRequest], Reply]
+    connection: socket.socket, peer: str, reply_to: Callable[[HttpRequest], Reply]
 ) -> None:
     """Answer requests until the client leaves, asks to close, or is cut; raises OSError then."""
     with connection.makefile("rb") as stream:
@@ -54,7 +54,7 @@ def serve_http(
 
 
 def _read(
-    stream: io.BufferedReader, connection: ssl.SSLSocket, peer: str
+    stream: io.BufferedReader, connection: socket.socket, peer: str
 ) -> HttpRequest | Answer | None:
     """Return the next request, None at the end, or the error page for what cannot be read."""
     line = stream.readline(_LONGEST_LINE)

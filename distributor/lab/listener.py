@@ -1,5 +1,6 @@
-"""A TLS port on loopback that can be closed and opened again with other certificates.
+"""A port on loopback that can be closed and opened again with other certificates.
 
+TLS begins at once, or on demand after some talk in the clear, or never.
 Each connection has a thread of its own, handshake included, so that a slow or broken client holds
 up nobody.
 """
@@ -12,6 +13,7 @@ import struct
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -21,24 +23,40 @@ from distributor.lab.material import Material
 _PATIENCE = 20.0  # seconds a silent client is kept, as nginx on DSM does (Keep-Alive: timeout=20)
 _JOIN = 5.0  # seconds a worker has to end once its connection was cut
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
+_WARNINGS = threading.Lock()
+
+Serve = Callable[[ssl.SSLSocket, str], None]
+Clear = Callable[[socket.socket, str], bool]
+"""Talks in the clear; says whether TLS begins now."""
+
+
+def _straight_to_tls(_connection: socket.socket, _peer: str) -> bool:
+    return True
 
 
 def server_context(
-    material: Material, by_name: Mapping[str, Material] | None = None
+    material: Material,
+    by_name: Mapping[str, Material] | None = None,
+    *,
+    old_tls: bool = False,
 ) -> ssl.SSLContext:
     """Return a context that presents `material`, or what `by_name` holds for the name asked by SNI.
 
-    OpenSSL reads keys from files only: they lie in a folder of mode 0700 for as long as it reads.
+    With two pairs the client's signature algorithms decide which of them it sees. `old_tls` speaks
+    TLS 1.0 and 1.1 only. OpenSSL reads keys from files only: they lie in a folder of mode 0700 for
+    as long as it reads.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    with tempfile.TemporaryDirectory(prefix="lab-") as folder:
-        certificate, key = Path(folder, "fullchain.pem"), Path(folder, "privkey.pem")
-        for path, content in ((certificate, material.served_pem), (key, material.key_pem)):
-            path.touch(mode=0o600)
-            path.write_bytes(content)
-        context.load_cert_chain(certificate, key)
-    contexts = {name.lower(): server_context(one) for name, one in (by_name or {}).items()}
+    if old_tls:
+        _speak_old_tls(context)
+    else:
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for pair in (material, material.rsa_pair):
+        if pair is not None:
+            _load(context, pair)
+    contexts = {
+        name.lower(): server_context(one, old_tls=old_tls) for name, one in (by_name or {}).items()
+    }
 
     def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         if name is not None and name.lower() in contexts:
@@ -47,6 +65,24 @@ def server_context(
     if contexts:
         context.sni_callback = choose
     return context
+
+
+def _load(context: ssl.SSLContext, pair: Material) -> None:
+    with tempfile.TemporaryDirectory(prefix="lab-") as folder:
+        certificate, key = Path(folder, "fullchain.pem"), Path(folder, "privkey.pem")
+        for path, content in ((certificate, pair.served_pem), (key, pair.key_pem)):
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+        context.load_cert_chain(certificate, key)
+
+
+def _speak_old_tls(context: ssl.SSLContext) -> None:
+    """Limit a context to TLS 1.0 and 1.1; Python warns of these versions, which are meant here."""
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # their signatures are made with SHA-1 and MD5
 
 
 def cut(connection: socket.socket) -> NoReturn:
@@ -62,13 +98,16 @@ class Listener:
         self,
         address: str,
         port: int,
-        serve: Callable[[ssl.SSLSocket, str], None],
+        serve: Serve,
         before_handshake: Callable[[], object] = bool,
+        clear: Clear = _straight_to_tls,
     ) -> None:
+        """`clear` talks before TLS, if anything is to be said then; `serve` talks inside it."""
         self._serve = serve
         self._before_handshake = before_handshake
+        self._clear = clear
         self._lock = threading.Lock()
-        self._connections: set[ssl.SSLSocket] = set()
+        self._connections: set[socket.socket] = set()
         self._workers: set[threading.Thread] = set()
         self._socket: socket.socket | None = None
         self._wake: socket.socket | None = None
@@ -145,36 +184,42 @@ class Listener:
             raise RuntimeError("a lab port accepts before it was opened")
         raw.setblocking(True)
         raw.settimeout(_PATIENCE)
-        try:
-            # As nginx does: else an answer waits for the client to acknowledge session tickets.
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            raw.getpeername()  # fails for a client that has gone: wrap_socket would leak the socket
-            connection = context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
-        except OSError:  # the client has left already
-            raw.close()
-            return
         worker = threading.Thread(
-            target=self._work, args=(connection, peer[0]), name=f"lab-{self.port}-", daemon=True
+            target=self._work, args=(raw, context, peer[0]), name=f"lab-{self.port}-", daemon=True
         )
         with self._lock:
-            self._connections.add(connection)
+            self._connections.add(raw)
             self._workers.add(worker)
         worker.start()
 
-    def _work(self, connection: ssl.SSLSocket, peer: str) -> None:
+    def _work(self, raw: socket.socket, context: ssl.SSLContext, peer: str) -> None:
+        connection = raw
         try:
             # A client that leaves, stays silent or talks nonsense ends its own connection only.
             with contextlib.suppress(OSError):
-                self._before_handshake()
-                connection.do_handshake()
-                self._serve(connection, peer)
-                connection.settimeout(0)  # say goodbye, and do not wait for the reply
-                connection.unwrap()
+                # As nginx does: else an answer waits for the client to acknowledge session tickets.
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self._clear(raw, peer):
+                    self._before_handshake()
+                    connection = secured = self._secured(raw, context)
+                    secured.do_handshake()
+                    self._serve(secured, peer)
+                    secured.settimeout(0)  # say goodbye, and do not wait for the reply
+                    secured.unwrap()
         finally:
             with self._lock:
                 self._connections.discard(connection)
                 connection.close()
                 self._workers.discard(threading.current_thread())
+
+    def _secured(self, raw: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
+        """Take a connection over into TLS, without a moment in which it could not be cut."""
+        with self._lock:
+            raw.getpeername()  # fails for a client that has gone: wrap_socket would leak the socket
+            self._connections.discard(raw)
+            secured = context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
+            self._connections.add(secured)
+            return secured
 
 
 def _bound(address: str, port: int) -> socket.socket:

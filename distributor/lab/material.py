@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cryptography import x509
@@ -50,13 +50,17 @@ class UploadError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The files of one entry, as they were uploaded; a box's own certificate comes with its CA."""
+    """The files of one entry, as they were uploaded; a box's own certificate comes with its CA.
+
+    An entry with two pairs (DSM 7.3) holds the ECC one here and the RSA one in `rsa_pair`.
+    """
 
     cert_pem: bytes
     key_pem: bytes = field(repr=False)
     chain_pem: bytes = b""
     ca_cert_pem: bytes = b""
     ca_key_pem: bytes = field(default=b"", repr=False)
+    rsa_pair: "Material | None" = None
 
     @property
     def leaf(self) -> x509.Certificate:
@@ -77,8 +81,9 @@ class Material:
         return b"".join(to_pem(certificate) for certificate in (self.leaf, *self.chain))
 
     def without_chain(self) -> "Material":
-        """Return the same pair with nothing after the leaf."""
-        return Material(to_pem(self.leaf), self.key_pem, b"", self.ca_cert_pem, self.ca_key_pem)
+        """Return the same pairs with nothing after the leaf."""
+        other = None if self.rsa_pair is None else self.rsa_pair.without_chain()
+        return replace(self, cert_pem=to_pem(self.leaf), chain_pem=b"", rsa_pair=other)
 
 
 def to_pem(certificate: x509.Certificate) -> bytes:
@@ -102,15 +107,33 @@ def key_fingerprint(material: Material) -> str:
     return f"sha256:{hashlib.sha256(_spki(key.public_key())).hexdigest()}"
 
 
-def read_upload(cert: bytes, key: bytes, inter_cert: bytes | None) -> Material:
-    """Check an upload as DSM 7 does and return it as files; raise UploadError with DSM's code.
+@dataclass(frozen=True, slots=True)
+class UploadRules:
+    """What a box refuses beyond what every box refuses (facts §3.2, §4)."""
+
+    pem_only: bool = False
+    """DER is no certificate and no key, as the help of DSM 6.2 says."""
+    ec_code: int | None = None
+    """The code for an EC key where only RSA is taken."""
+    refuses_blank_first_line: bool = False
+    """A chain that begins with an empty line is no chain (SRM)."""
+
+
+_ANYTHING = UploadRules()
+
+
+def read_upload(
+    cert: bytes, key: bytes, inter_cert: bytes | None, rules: UploadRules = _ANYTHING
+) -> Material:
+    """Check an upload as DSM does and return it as files; raise UploadError with DSM's code.
 
     Which error wins when several apply is inferred, except that empty files give 5510. An upload
-    may be PEM or DER. The chain must sign upwards from the leaf link by link; whether DSM accepts
-    other orders is open, so this one does not.
+    may be PEM or, if `rules` let it, DER. The chain must sign upwards from the leaf link by link;
+    whether DSM accepts other orders is open, so this one does not. That 5534, which the tables of
+    DSM 6 do not have, is said by every system is inferred.
     """
-    cert_pem, certificates = _certificates(cert, 5510)
-    key_pem, private = _private_key(key)
+    cert_pem, certificates = _certificates(cert, 5510, rules)
+    key_pem, private = _private_key(key, rules)
     leaf = certificates[0]
     if _spki(leaf.public_key()) != _spki(private.public_key()):
         raise UploadError(5514)
@@ -118,7 +141,9 @@ def read_upload(cert: bytes, key: bytes, inter_cert: bytes | None) -> Material:
         raise UploadError(5534)
     if inter_cert is None:
         return Material(cert_pem, key_pem)
-    chain_pem, chain = _certificates(inter_cert, 5512)
+    if rules.refuses_blank_first_line and inter_cert.startswith((b"\n", b"\r\n")):
+        raise UploadError(5512)
+    chain_pem, chain = _certificates(inter_cert, 5512, rules)
     for signed, signer in zip((leaf, *chain), chain, strict=False):
         try:
             signed.verify_directly_issued_by(signer)
@@ -136,21 +161,28 @@ def _text(raw: bytes) -> bytes:
     return raw.removeprefix(_BOM)
 
 
-def _certificates(raw: bytes, code: int) -> tuple[bytes, list[x509.Certificate]]:
+def _certificates(
+    raw: bytes, code: int, rules: UploadRules
+) -> tuple[bytes, list[x509.Certificate]]:
+    is_pem = b"-----BEGIN" in raw
+    if rules.pem_only and not is_pem:
+        raise UploadError(code)
+    pem = _text(raw) if is_pem else b""
     try:
-        if b"-----BEGIN" in raw:
-            pem = _text(raw)
+        if is_pem:
             return pem, x509.load_pem_x509_certificates(pem)
         certificate = x509.load_der_x509_certificate(raw)
-    except UploadError:
-        raise
     except ValueError as error:
         raise UploadError(code) from error
     return to_pem(certificate), [certificate]
 
 
-def _private_key(raw: bytes) -> tuple[bytes, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey]:
+def _private_key(
+    raw: bytes, rules: UploadRules
+) -> tuple[bytes, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey]:
     is_pem = b"-----BEGIN" in raw
+    if rules.pem_only and not is_pem:
+        raise UploadError(5511)
     pem = _text(raw) if is_pem else raw
     load: Callable[[bytes, None], PrivateKeyTypes] = (
         serialization.load_pem_private_key if is_pem else serialization.load_der_private_key
@@ -165,6 +197,8 @@ def _private_key(raw: bytes) -> tuple[bytes, rsa.RSAPrivateKey | ec.EllipticCurv
         raise UploadError(5518)
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise UploadError(5513)
+    if rules.ec_code is not None and isinstance(key, ec.EllipticCurvePrivateKey):
+        raise UploadError(rules.ec_code)
     if not is_pem:
         pem = key.private_bytes(
             serialization.Encoding.PEM,
@@ -183,26 +217,38 @@ def _spki(key: PublicKeyTypes) -> bytes:
 def describe(material: Material, rsa_key_types: str) -> dict[str, object]:
     """Return what `CRT list` tells of a certificate: names, dates and algorithms (facts §3.1)."""
     leaf = material.leaf
-    is_ec = isinstance(leaf.public_key(), ec.EllipticCurvePublicKey)
-    algorithm = leaf.signature_algorithm_oid
     told: dict[str, object] = {
-        "issuer": _name(leaf.issuer),
-        "key_types": "ECC" if is_ec else rsa_key_types,
-        "signature_algorithm": _SIGNATURES.get(algorithm, algorithm.dotted_string),
-        "subject": {**_name(leaf.subject), "sub_alt_name": _alternative_names(leaf)},
+        "issuer": name_parts(leaf.issuer),
+        "key_types": _key_types(material, rsa_key_types),
+        "signature_algorithm": signature_algorithm(leaf),
+        "subject": {**name_parts(leaf.subject), "sub_alt_name": _alternative_names(leaf)},
         "valid_from": _openssl_date(leaf.not_valid_before_utc),
         "valid_till": _openssl_date(leaf.not_valid_after_utc),
     }
     if material.ca_cert_pem:
         authority = x509.load_pem_x509_certificate(material.ca_cert_pem)
         told["self_signed_cacrt_info"] = {
-            "issuer": _name(authority.issuer),
-            "subject": _name(authority.subject),
+            "issuer": name_parts(authority.issuer),
+            "subject": name_parts(authority.subject),
         }
     return told
 
 
-def _name(name: x509.Name) -> dict[str, str]:
+def _key_types(material: Material, rsa_key_types: str) -> str:
+    if material.rsa_pair is not None:
+        return "RSA/ECC"
+    is_ec = isinstance(material.leaf.public_key(), ec.EllipticCurvePublicKey)
+    return "ECC" if is_ec else rsa_key_types
+
+
+def signature_algorithm(certificate: x509.Certificate) -> str:
+    """Return OpenSSL's name of the algorithm a certificate is signed with."""
+    algorithm = certificate.signature_algorithm_oid
+    return _SIGNATURES.get(algorithm, algorithm.dotted_string)
+
+
+def name_parts(name: x509.Name) -> dict[str, str]:
+    """Return the parts of a subject or issuer under the keys of the lists (facts §3.1)."""
     return {_NAME_PARTS[part.oid]: str(part.value) for part in name if part.oid in _NAME_PARTS}
 
 

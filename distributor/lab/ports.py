@@ -1,23 +1,34 @@
-"""The TLS ports of a virtual DiskStation and their restarts.
+"""The ports of a virtual box and their restarts.
 
-The web server is two ports: DSM's own, and the one where reverse-proxy names are told apart by SNI.
-Every other service has a port of its own. A port presents what was bound when it last opened.
+The web server is three ports: DSM's own, the one where reverse-proxy names are told apart by SNI,
+and the one without TLS. Every other service has a port of its own, and one more for each protocol
+where TLS begins on demand. A port presents what was bound when it last opened.
 """
 
 import contextlib
 import logging
-import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from distributor.lab.box_state import DSM_DESKTOP, BoxState
+from distributor.lab.box_state import DSM_DESKTOP, BoxState, Starttls
 from distributor.lab.knobs import Knobs
-from distributor.lab.listener import Listener, server_context
+from distributor.lab.listener import Clear, Listener, Serve, server_context
+from distributor.lab.starttls import upgrades
 
 _LOG = logging.getLogger(__name__)
 
-Serve = Callable[[ssl.SSLSocket, str], None]
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """Who talks on which port."""
+
+    dsm: Serve
+    proxied: Serve
+    service: Serve
+    clear: Clear
+    """On the web server's port without TLS."""
+    before_handshake: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +47,13 @@ class Ports:
         state: BoxState,
         address: str,
         port: int,
-        serve: tuple[Serve, Serve, Serve],
-        before_handshake: Callable[[], object],
+        talk: Talk,
+        knobs: Callable[[], Knobs],
         stopping: threading.Event,
     ) -> None:
-        """`serve` talks on DSM's port, on the port of the reverse proxies, and on all others."""
         self._state = state
+        self._knobs = knobs
         self._stopping = stopping
-        dsm, proxied, service = serve
         self._one_at_a_time = threading.Lock()
         self._idle = threading.Condition()
         self._is_open = False
@@ -52,12 +62,17 @@ class Ports:
         self._threads: list[threading.Thread] = []
         self.is_away = False
         """Whether the web server answers 502 just now."""
-        self.dsm = Listener(address, port, dsm, before_handshake)
-        self.https = Listener(address, 0, proxied, before_handshake)
-        self.services = {
-            one.key: Listener(address, 0, service, before_handshake)
-            for one in state.services
-            if not one.is_web
+        wait = talk.before_handshake
+        self.dsm = Listener(address, port, talk.dsm, wait)
+        self.https = Listener(address, 0, talk.proxied, wait)
+        self.http = Listener(address, 0, talk.dsm, wait, talk.clear)
+        apart = [one for one in state.services if not one.is_web]
+        self.services = {one.key: Listener(address, 0, talk.service, wait) for one in apart}
+        said = upgrades()
+        self.starttls: dict[tuple[str, Starttls], Listener] = {
+            (one.key, how): Listener(address, 0, said[how].serve, wait, said[how].clear)
+            for one in apart
+            for how in one.starttls
         }
 
     def open(self) -> None:
@@ -73,8 +88,19 @@ class Ports:
         for thread in threads:
             thread.join()
         with contextlib.ExitStack() as ends:
-            for listener in (self.dsm, self.https, *self.services.values()):
+            for listener in self._all():
                 ends.callback(listener.end)
+
+    def vanish(self) -> None:
+        """Refuse everything from now on, once the box is stopping."""
+        with self._one_at_a_time:
+            self._is_open = False
+            for listener in self._all():
+                listener.close()
+
+    def _all(self) -> tuple[Listener, ...]:
+        web = (self.dsm, self.https, self.http)
+        return (*web, *self.services.values(), *self.starttls.values())
 
     @property
     def restarts(self) -> int:
@@ -153,10 +179,15 @@ class Ports:
             self._open(restart)
 
     def _meant(self, restart: Restart) -> list[Listener]:
-        web = [self.dsm, self.https] if restart.web else []
-        return web + [self.services[key] for key in sorted(restart.services)]
+        web = [self.dsm, self.https, self.http] if restart.web else []
+        return web + [one for key in sorted(restart.services) for one in self._of_service(key)]
+
+    def _of_service(self, key: str) -> list[Listener]:
+        on_demand = [one for (owner, _), one in self.starttls.items() if owner == key]
+        return [self.services[key], *on_demand]
 
     def _open(self, restart: Restart) -> None:
+        old_tls = self._knobs().old_tls
         if restart.web:
             desktop = self._state.presented(DSM_DESKTOP.key)
             names = {
@@ -164,7 +195,11 @@ class Ports:
                 for one in self._state.services
                 if one.subscriber == "ReverseProxy"
             }
-            self.dsm.open(server_context(desktop))
-            self.https.open(server_context(desktop, names))
+            context = server_context(desktop, old_tls=old_tls)
+            self.dsm.open(context)
+            self.http.open(context)
+            self.https.open(server_context(desktop, names, old_tls=old_tls))
         for key in restart.services:
-            self.services[key].open(server_context(self._state.presented(key)))
+            context = server_context(self._state.presented(key), old_tls=old_tls)
+            for listener in self._of_service(key):
+                listener.open(context)

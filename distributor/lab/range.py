@@ -1,8 +1,8 @@
-"""A whole range on loopback: nameserver, CA, DiskStations, and the inventory of them."""
+"""A whole range on loopback: nameserver, CA, virtual boxes, and the inventory of them."""
 
 import secrets
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,10 +11,12 @@ from typing import Final, Self
 from distributor.lab.accounts import Account
 from distributor.lab.authority import Authority, Engine
 from distributor.lab.diskstation import DiskStation
+from distributor.lab.knobs import DSM72, Profile
 from distributor.lab.nameserver import Nameserver
 
 ZONE: Final = "example.test"
 NAMES: Final = ("attic", "cellar", "garage", "office", "studio", "kitchen", "library", "workshop")
+ROUTER: Final = "router"
 USER: Final = "certs"
 _KEY_NAME: Final = "acme-key"
 
@@ -23,6 +25,7 @@ class Range:
     """Servers that listen on loopback as long as the context lasts, and the files to use them.
 
     `folder` gets `inventory.toml`, the passwords and the TSIG key, readable by the owner alone.
+    `profiles` says what each box is instead of `boxes` DiskStations alike; one may be a router.
     """
 
     def __init__(
@@ -32,15 +35,20 @@ class Range:
         boxes: int = 5,
         engine: Engine | None = None,
         note: Callable[[str], None] = lambda _line: None,
+        profiles: Sequence[Profile] | None = None,
     ) -> None:
-        if not 1 <= boxes <= len(NAMES):
+        chosen = (DSM72,) * boxes if profiles is None else tuple(profiles)
+        if not 1 <= len(chosen) <= len(NAMES):
             raise ValueError(f"a range has 1 to {len(NAMES)} boxes")
+        if sum(map(_is_router, chosen)) > 1:
+            raise ValueError("a range has one router at most")
         self.folder = folder
         self.inventory = folder / "inventory.toml"
         self.state = folder / "state"
         self.boxes: dict[str, DiskStation] = {}
         self.nameserver: Nameserver | None = None
-        self._names = NAMES[:boxes]
+        names = iter(NAMES)
+        self._profiles = {ROUTER if _is_router(one) else next(names): one for one in chosen}
         self._engine = engine
         self._note = note
         self._running = ExitStack()
@@ -60,13 +68,14 @@ class Range:
                 Authority(dns=nameserver.address, folder=self.folder / "ca", engine=self._engine)
             )
             self._note(f"CA ({authority.engine}) at {authority.directory_url}")
-            for name in self._names:
+            for name, profile in self._profiles.items():
                 password = secrets.token_urlsafe(18)
                 self._write(f"{name}.password", password + "\n")
-                box = DiskStation(name, accounts=[Account(USER, password)])
+                box = DiskStation(name, profile=profile, accounts=[Account(USER, password)])
                 self.boxes[name] = starting.enter_context(box)
                 nameserver.put(f"{name}.{ZONE}", "A", box.address)
-                self._note(f"DiskStation {name} at https://{box.address}:{box.port}")
+                what = "Router" if _is_router(profile) else "DiskStation"
+                self._note(f"{what} {name} at https://{box.address}:{box.port}")
             self._write("tsig.key", secret + "\n")
             self._write("inventory.toml", self._inventory(authority, f"{host}:{port}"))
             self._running = starting.pop_all()
@@ -115,25 +124,32 @@ class Range:
                 f'user = "{USER}"',
                 'certificate = "home"',
                 "",
-                *(line for name in self._names for line in self._host(name)),
+                *(line for name in self._profiles for line in self._host(name)),
             ]
         )
 
     def _host(self, name: str) -> list[str]:
         box = self.boxes[name]
-        full = f"{name}.{ZONE}"
-        ftps = f"{box.address}:{box.service_ports['FTPS']}"
+        named = f'server_name = "{name}.{ZONE}"'
+        others = [
+            f'  {{ address = "{box.address}:{port}", {named}, service = "{service}" }},'
+            for service, port in box.service_ports.items()
+        ]
         return [
             f"[hosts.{name}]",
-            'kind = "diskstation"',
+            f'kind = "{"router" if _is_router(box.profile) else "diskstation"}"',
             'via = "api"',
             f'address = "{box.address}"',
             f"port = {box.port}",
             f'password = {{ file = "{name}.password" }}',
             'tags = ["lab"]',
             "endpoints = [",
-            f'  {{ address = "{box.address}:{box.port}", server_name = "{full}" }},',
-            f'  {{ address = "{ftps}", server_name = "{full}", service = "FTPS" }},',
+            f'  {{ address = "{box.address}:{box.port}", {named} }},',
+            *others,
             "]",
             "",
         ]
+
+
+def _is_router(profile: Profile) -> bool:
+    return profile.system == "srm"

@@ -72,6 +72,8 @@ class Traits:
 
     elliptic_curves: bool = True
     needs_common_name: bool = False
+    puts_back_self_signed: bool = False
+    """A leaf that the device signed by itself is served again once it is imported again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +160,11 @@ def _device_managed(plan: Plan, _asked: Asked, _traits: Traits) -> Iterator[Haza
             yield Hazard(DEVICE_MANAGED, f"{address} is renewed by the device itself")
 
 
-def _not_restorable(plan: Plan, _asked: Asked, _traits: Traits) -> Iterator[Hazard]:
+def _not_restorable(plan: Plan, _asked: Asked, traits: Traits) -> Iterator[Hazard]:
+    # Its own renewal, or its own CA, does not come back with the certificate's three files.
+    lost = {DEVICE} if traits.puts_back_self_signed else {SELF_SIGNED, DEVICE}
     for address in _overwritten(plan):
-        # Its own CA, or its own renewal, does not come back with the certificate's three files.
-        if plan.observed.get(address, MANAGED_BY) in {SELF_SIGNED, DEVICE}:
+        if plan.observed.get(address, MANAGED_BY) in lost:
             yield Hazard(NOT_RESTORABLE, f"only the device can make {address} again")
     for change in plan.changes:
         if change.address.kind == "service" and change.before is None:

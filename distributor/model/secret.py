@@ -1,5 +1,6 @@
 """A value that never shows itself."""
 
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
 _MASK: Final = "<secret>"
@@ -43,3 +44,12 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceToken:
+    """What lets an account with 2FA in without a one-time code."""
+
+    name: str
+    """The name that it was given under: it is accepted under no other."""
+    id: Secret

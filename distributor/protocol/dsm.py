@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from distributor.model.errors import ProtocolError
+from distributor.model.secret import DeviceToken, Secret
 from distributor.model.text import printable
 from distributor.protocol.dsm_codes import REASONS
+from distributor.protocol.forms import Part
 
 INFO: Final = "SYNO.API.Info"
 AUTH: Final = "SYNO.API.Auth"
@@ -19,8 +21,6 @@ SERVICE: Final = "SYNO.Core.Certificate.Service"
 INFO_PATH: Final = "query.cgi"
 NEWEST_LOGIN: Final = 7
 """Highest version of SYNO.API.Auth that was seen in captures."""
-OLDEST_LOGIN: Final = 3
-"""DSM 7 refuses version 2 with code 103."""
 
 _NO_TOKEN: Final = "--------"  # noqa: S105 - DSM's literal for "no token"
 _MONTHS: Final = tuple("JanFebMarAprMayJunJulAugSepOctNovDec"[n : n + 3] for n in range(0, 36, 3))
@@ -135,6 +135,22 @@ def login_form(auth: Api, user: str, password: str) -> dict[str, str]:
     }
 
 
+def device_fields(token: DeviceToken | None) -> dict[str, str]:
+    """Return what a login adds when the account has a device token: it takes a code's place."""
+    if token is None:
+        return {}
+    return {"device_name": token.name, "device_id": token.id.reveal()}
+
+
+def code_fields(code: Secret, device_name: str) -> dict[str, str]:
+    """Return what a login adds to send a one-time code and to ask for a device token."""
+    return {
+        "otp_code": code.reveal(),
+        "enable_device_token": "yes",
+        "device_name": device_name,
+    }
+
+
 def logout_form(auth: Api) -> dict[str, str]:
     """Return the body of a logout."""
     return {"api": AUTH, "version": str(login_version(auth)), "method": "logout"}
@@ -149,6 +165,14 @@ def parse_login(data: Mapping[str, Any]) -> Login:
     if token is None or token in ("", _NO_TOKEN):
         return Login(_header_value(sid), None)
     return Login(_header_value(sid), _header_value(token))
+
+
+def parse_device_id(data: Mapping[str, Any]) -> Secret | None:
+    """Return the device id of a login with a code: `device_id` on DSM 7, `did` on DSM 6."""
+    for key in ("device_id", "did"):
+        if isinstance(data.get(key), str) and data[key]:
+            return Secret(data[key])
+    return None
 
 
 def session_headers(login: Login) -> dict[str, str]:
@@ -180,13 +204,13 @@ def import_parts(
     entry_id: str,
     description: str,
     as_default: bool,
-) -> list[tuple[str, tuple[str | None, bytes | str, str] | tuple[None, bytes | str]]]:
+) -> list[Part]:
     """Return the parts of an import, files first, under bare file names.
 
     `as_default` stands there only when it is wanted: any text at all would mean yes.
     """
     kind = "application/octet-stream"
-    parts: list[tuple[str, tuple[str | None, bytes | str, str] | tuple[None, bytes | str]]] = [
+    parts: list[Part] = [
         ("key", ("privkey.pem", private_key, kind)),
         ("cert", ("cert.pem", leaf, kind)),
     ]

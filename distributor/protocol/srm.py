@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distributor.model.errors import ProtocolError
+from distributor.protocol.forms import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +41,13 @@ def parse_certificate(data: Mapping[str, Any]) -> RouterCertificate:
             hint="is this a Synology router?",
             step="web api",
         ) from error
+
+
+def import_parts(*, private_key: bytes, leaf: bytes, chain: bytes) -> list[Part]:
+    """Return the parts of an import: SRM has no id, description or default to send."""
+    kind = "application/octet-stream"
+    parts: list[Part] = [
+        ("key", ("privkey.pem", private_key, kind)),
+        ("cert", ("cert.pem", leaf, kind)),
+    ]
+    return [*parts, ("inter_cert", ("chain.pem", chain, kind))] if chain else parts

@@ -11,9 +11,11 @@ from pathlib import Path
 from distributor.model.errors import LockedError, StateError
 from distributor.store.accounts import Account, Accounts
 from distributor.store.bundles import Bundles, Stored
+from distributor.store.devices import DeviceTokens
 from distributor.store.files import make_folder
 from distributor.store.holding import HoldsFile
 from distributor.store.orders import OrderJournal, PendingOrder
+from distributor.store.refusals import Refusals
 from distributor.store.secrets_file import SecretsFile
 from distributor.store.snapshots import Snapshots
 from distributor.store.trusted import TrustFile
@@ -33,9 +35,12 @@ __all__ = [
 
 
 class Store:
-    """One state folder. Nothing is created until something is written."""
+    """One state folder. Nothing is created until something is written.
 
-    def __init__(self, folder: Path) -> None:
+    In a dry run (`remembers` false) refused logins and device tokens are kept in memory alone.
+    """
+
+    def __init__(self, folder: Path, *, remembers: bool = True) -> None:
         self.folder = folder
         self.bundles = Bundles(folder / "certificates")
         self.accounts = Accounts(folder / "accounts")
@@ -44,6 +49,8 @@ class Store:
         self.trust = TrustFile(folder / "trust.toml")
         self.holds = HoldsFile(folder / "holds.toml")
         self.secrets = SecretsFile(folder / "secrets.toml")
+        self.devices = DeviceTokens(folder / "devices.toml", persist=remembers)
+        self.refusals = Refusals(folder / "refusals.toml", persist=remembers)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

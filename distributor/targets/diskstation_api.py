@@ -7,7 +7,8 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from distributor.clients.dsm import DsmSession, is_away
+from distributor.clients.dsm import DsmSession
+from distributor.clients.web_api import is_away
 from distributor.model.bundle import Bundle, Certificate
 from distributor.model.choice import EVERY_SERVICE, SYSTEM_DEFAULT
 from distributor.model.endpoints import Served
@@ -38,7 +39,7 @@ from distributor.model.state import (
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
 from distributor.protocol.dsm import Move
-from distributor.targets.diskstation_copies import FindBundle, foresee, kept_pairs
+from distributor.targets.copies import FindBundle, foresee, kept_pairs
 from distributor.targets.diskstation_facts import observed_state
 from distributor.targets.diskstation_removal import remove_entries
 

@@ -9,9 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from distributor.access import HostKeeper
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
 from distributor.clients.tls import probe
+from distributor.clients.web_api import Account
 from distributor.lab.accounts import Login
 from distributor.lab.box_state import DRIVE as DRIVE_SERVICE
 from distributor.lab.box_state import DSM_DESKTOP, QUICKCONNECT, reverse_proxy
@@ -69,13 +71,12 @@ class DiskstationRig(Rig):
         shown += [one.leaf for one in self.scenario.bundles.values()]
         trust = Trust(host=self.host.name, leaves=frozenset(map(fingerprint, shown)))
         http = PinnedHttp(SocketAddress("127.0.0.1", self.box.port), trust, None)
-        return DsmSession(
-            http,
-            ADMIN.name,
-            lambda: Secret(ADMIN.password),
-            sleep=short_sleep,
-            patience=PATIENCE,
+        account = Account(
+            user=ADMIN.name,
+            password=lambda: Secret(ADMIN.password),
+            keeper=HostKeeper(self.host.name, self.store),
         )
+        return DsmSession(http, account, sleep=short_sleep, patience=PATIENCE)
 
     def served(self) -> tuple[Served, ...]:
         self.box.wait_until_serving()
@@ -106,14 +107,14 @@ class DiskstationRig(Rig):
         self._hidden.add(entry_id)
 
     def cut(self, nth: int, when: When, counted: Counted) -> None:
-        last = self.box._counted[counted] + nth
+        last = self.box.counted[counted] + nth
         self._armed = (last, counted)
         self.box.knobs = replace(self.box.knobs, faults=(Fault(last, when, counted),))
 
     def heal(self) -> bool:
         last, counted = self._armed
         self.box.knobs = replace(self.box.knobs, faults=())
-        return self.box._counted[counted] >= last
+        return self.box.counted[counted] >= last
 
     def stop(self) -> None:
         self.box.stop()

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from distributor.access import HostKeeper
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
 from distributor.clients.tls import probe
+from distributor.clients.web_api import Account
 from distributor.lab.diskstation import ADMIN, DiskStation
 from distributor.lab.factory import factory_certificate
 from distributor.lab.knobs import Knobs
@@ -118,9 +120,12 @@ class DiskstationRig(SourceRig):
         leaves = frozenset(map(fingerprint, (self.on_box.leaf, FACTORY.leaf)))
         trust = Trust(host="attic", leaves=leaves)
         http = PinnedHttp(SocketAddress("127.0.0.1", port or self.box.port), trust, None)
-        return DsmSession(
-            http, ADMIN.name, lambda: Secret(password), sleep=lambda _: time.sleep(0.005)
+        account = Account(
+            user=ADMIN.name,
+            password=lambda: Secret(password),
+            keeper=HostKeeper("attic", self.store),
         )
+        return DsmSession(http, account, sleep=lambda _: time.sleep(0.005))
 
     def entry(self, **named: str) -> Diskstation:
         return self.made(source=DiskstationSource(host="attic", **named))

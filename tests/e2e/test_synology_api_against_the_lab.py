@@ -1,4 +1,4 @@
-"""The lab is proved by someone else's client: synology-api works with it unchanged, as on DSM 7."""
+"""The lab is proved by someone else's client: synology-api works with each DSM of it, unchanged."""
 
 import io
 import zipfile
@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from distributor.lab.accounts import Account
 from distributor.lab.diskstation import ADMIN, DiskStation
-from distributor.lab.knobs import Knobs
-from tests.integration.lab.issued import Issued, issue
+from distributor.lab.knobs import DSM62, DSM70, DSM72, DSM73, DSM74, Knobs, Profile
+from tests.integration.lab.issued import Issued, rsa_key
+from tests.integration.lab.issued import issue as issue_any
 from tests.integration.lab.plain_client import served
 
 # Its login sends a Noise message and would want one back, unless the answer holds none.
@@ -30,9 +32,21 @@ class Files:
     chain: str
 
 
+def issue() -> Issued:
+    """A leaf with an RSA key, which every DSM takes."""
+    return issue_any(key=rsa_key())
+
+
+@pytest.fixture(params=[DSM62, DSM70, DSM72, DSM73, DSM74], ids=lambda one: one.name)
+def profile(request: pytest.FixtureRequest) -> Profile:
+    chosen: Profile = request.param
+    return chosen
+
+
 @pytest.fixture
-def box() -> Iterator[DiskStation]:
-    with DiskStation("attic", knobs=KNOBS) as running:
+def box(profile: Profile) -> Iterator[DiskStation]:
+    accounts = [ADMIN, Account("two", "p", otp_codes=frozenset({"123456"}))]
+    with DiskStation("attic", profile=profile, accounts=accounts, knobs=KNOBS) as running:
         yield running
 
 
@@ -42,16 +56,17 @@ def connect(box: DiskStation) -> Iterator[Any]:
     from synology_api.base_api import BaseApi  # type: ignore[import-untyped]
     from synology_api.core_certificate import Certificate  # type: ignore[import-untyped]
 
-    def make(password: str = ADMIN.password) -> Any:
+    def make(password: str = ADMIN.password, user: str = ADMIN.name, **more: str) -> Any:
         return Certificate(
             "127.0.0.1",
             str(box.port),
-            ADMIN.name,
+            user,
             password,
             secure=True,
             cert_verify=False,
-            dsm_version=7,
+            dsm_version=6 if box.profile.system == "dsm6" else 7,
             debug=False,
+            **more,
         )
 
     BaseApi.shared_session = None
@@ -134,7 +149,7 @@ def test_it_is_told_when_a_key_does_not_match(
     box: DiskStation, connect: Any, tmp_path: Path
 ) -> None:
     files = files_of(issue(), tmp_path)
-    Path(files.key).write_bytes(issue().key_pem)
+    Path(files.key).write_bytes(issue_any(key=rsa_key(3072)).key_pem)
     before = box.snapshot()
     assert connect().upload_cert(files.key, files.cert, files.chain) == (
         200,
@@ -168,3 +183,12 @@ def test_its_logout_names_no_session_and_so_leaves_it_open(box: DiskStation, con
     assert box.requests[-1].api_method == "logout"
     assert "_sid" not in box.requests[-1].target
     assert box.sessions_open == 1
+
+
+def test_it_is_let_in_with_a_one_time_code(box: DiskStation, connect: Any) -> None:
+    from synology_api.exceptions import LoginError
+
+    with pytest.raises(LoginError) as refused:
+        connect("p", "two")
+    assert refused.value.error_code == 403
+    assert connect("p", "two", otp_code="123456").list_cert()["success"]

@@ -87,6 +87,32 @@ def test_a_refused_call_with_several_moves_moves_nothing() -> None:
     assert state.snapshot() == before
 
 
+def test_what_is_undone_leaves_no_trace() -> None:
+    state = new_state()
+    before = state.snapshot()
+    with state.undone():
+        other = state.put("", FACTORY, "other", default=True).entry_id
+        state.bind([(FTPS.listed(), "first0", other)])
+        assert state.snapshot() != before
+    assert state.snapshot() == before
+    with state.undone(), pytest.raises(RefusedError):
+        state.delete([state.put("", FACTORY, "new", default=False).entry_id, "nobody"])
+    assert state.snapshot() == before
+
+
+def test_only_where_it_is_asked_for_does_an_unmoved_service_lose_its_entry() -> None:
+    state = new_state()
+    other = state.put("", FACTORY, "other", default=False).entry_id
+    moves = [(FTPS.listed(), "first0", "first0"), (DRIVE.listed(), "first0", other)]
+    assert state.bind(moves).services == {DRIVE.key}
+    moves = [(FTPS.listed(), "first0", "first0"), (QUICKCONNECT.listed(), "first0", "first0")]
+    assert state.bind(moves, drops_unmoved=True).services == {FTPS.key}
+    assert state.snapshot()["bindings"][FTPS.key] == ""
+    with pytest.raises(RefusedError):
+        state.bind([(FTPS.listed(), "first0", other)])
+    assert state.bind([(FTPS.listed(), "", other)]).services == {FTPS.key}
+
+
 def test_two_services_of_one_key_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="same subscriber and service"):
         BoxState(Entry("first0", "", FACTORY), (FTPS, FTPS))

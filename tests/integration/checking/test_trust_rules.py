@@ -11,6 +11,7 @@ from typing import Any
 import click
 import pytest
 
+from distributor.access import pin_of, trust_for
 from distributor.cli.main import cli
 from distributor.clients.tls import served_chain
 from distributor.inventory import json_schema, load
@@ -25,7 +26,6 @@ from distributor.model.snapshot import Snapshot
 from distributor.model.state import CERTIFICATE, LEAF, Address, State
 from distributor.model.trust import Trust
 from distributor.store import Store
-from distributor.wiring import pin_of, trust_for
 from tests.certs import Authority, hierarchy, pem
 from tests.integration.checking.commands import ROOT
 from tests.integration.checking.conftest import Lab

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import pytest
 
@@ -31,6 +32,31 @@ def test_set_renames_and_makes_the_default_but_moves_no_service(box: DiskStation
     assert client.call(CRT, "set", id=entry_id, desc="bare words")["success"]
     assert box.snapshot()["entries"][entry_id]["desc"] == "bare words"
     assert code(client.call(CRT, "set", id="nobody", desc="x")) == 5503
+
+
+def test_set_may_tell_whether_the_web_server_restarts(make_box: MakeBox) -> None:
+    box = make_box(knobs=replace(QUICK, set_tells_restart=True))
+    entry_id = box.import_entry(*issue().files)
+    client = Client(box).admin()
+    renamed = client.call(CRT, "set", id=f'"{entry_id}"', desc="x")
+    assert renamed == {"data": {"restart_httpd": False}, "success": True}
+    default = client.call(CRT, "set", id=f'"{entry_id}"', as_default="true")
+    assert default == {"data": {"restart_httpd": True}, "success": True}
+
+
+def test_a_service_without_an_entry_goes_with_the_default(box: DiskStation) -> None:
+    first, second = issue(), issue()
+    box.unbind("FTPS")
+    ids = [box.import_entry(*one.files) for one in (first, second)]
+    client = Client(box).admin()
+    for entry_id, expected in zip(ids, (first, second), strict=True):
+        client.call(CRT, "set", id=f'"{entry_id}"', as_default="true")
+        box.wait_until_serving()
+        assert served(box.service_ports["FTPS"]) == expected.served
+    third = issue()
+    assert client.upload(third, entry_id=ids[1])["success"]
+    box.wait_until_serving()
+    assert served(box.service_ports["FTPS"]) == third.served
 
 
 def test_an_id_that_looks_like_a_number_must_be_quoted(box: DiskStation) -> None:

@@ -67,6 +67,7 @@ def test_discovery_takes_lists_and_prefixes(box: DiskStation, query: str, found:
         (CRT, "list", 1, "auth.cgi", 102),
         (CRT, "import", 1, "entry.cgi", 103),
         (SERVICE, "list", 1, "entry.cgi", 103),
+        ("SYNO.Core.Certificate", "list", 1, "entry.cgi", 103),
         ("SYNO.API.Auth", "login", 2, "entry.cgi", 103),
         ("SYNO.API.Auth", "login", 8, "entry.cgi", 104),
         (CRT, "list", "x", "entry.cgi", 104),

@@ -1,4 +1,4 @@
-"""What entries of a DiskStation hold, to put it back: from the store, else exported."""
+"""What entries of a device hold, to put it back: from the store, else exported."""
 
 import logging
 from collections.abc import Callable

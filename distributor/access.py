@@ -1,0 +1,164 @@
+"""Who signs in to a host, and whom to believe that it is the host."""
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography import x509
+
+from distributor.clients.dsm import DsmSession
+from distributor.clients.http import PinnedHttp
+from distributor.clients.keyring import NamedSecrets
+from distributor.clients.otp import OneTimeCodes
+from distributor.clients.secrets import fetch
+from distributor.clients.srm import SrmSession
+from distributor.clients.tls import verified_leaf
+from distributor.clients.web_api import Account
+from distributor.model.bundle import Certificate, fingerprint
+from distributor.model.errors import AuthRefused, Interrupted
+from distributor.model.hosts import ApiAccess, Host, SecretRef, SocketAddress
+from distributor.model.secret import DeviceToken, Secret
+from distributor.model.text import printable
+from distributor.model.times import rfc3339
+from distributor.model.trust import PinnedLeaf, Trust, own_leaf, trust_of
+from distributor.protocol.dsm_codes import LOGIN_REASONS
+from distributor.store import Store
+
+
+def utc_now() -> datetime:
+    """Return the time, aware."""
+    return datetime.now(UTC)
+
+
+def interruptible_sleep(stop: threading.Event) -> Callable[[float], None]:
+    """Return a sleep that raises Interrupted as soon as `stop` is set."""
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise Interrupted("the run was interrupted", hint="run it again", step="issue")
+
+    return sleep
+
+
+def secret(reference: SecretRef, store: Store) -> Secret:
+    """Return the secret of a reference; raises SecretError."""
+    return fetch(reference, NamedSecrets(store.secrets).get)
+
+
+@dataclass(frozen=True, slots=True)
+class HostKeeper:
+    """What is remembered of the logins to one host (`web_api.Keeper`)."""
+
+    host: str
+    store: Store
+
+    def refusal(self, user: str, password: Secret) -> AuthRefused | None:
+        """Return the error that these words met within the last day, or None."""
+        found = self.store.refusals.find(self.host, user, password, utc_now())
+        if found is None:
+            return None
+        meaning, _ = LOGIN_REASONS.get(found.code, (f"code {found.code}", ""))
+        return AuthRefused(
+            f"login as '{printable(user)}' not tried: it was refused at {rfc3339(found.when)} "
+            f"({meaning})",
+            hint=f"correct it, then: distribute trust {self.host}. The same words are tried again "
+            "after a day",
+            step="login",
+            code=found.code,
+        )
+
+    def note_refusal(self, user: str, password: Secret, error: AuthRefused) -> None:
+        """Remember that the host refused these words."""
+        self.store.refusals.note(self.host, user, password, error.code or 0, utc_now())
+
+    def token(self, user: str) -> DeviceToken | None:
+        """Return the device token of this user, or None."""
+        return self.store.devices.find(self.host, user)
+
+    def keep_token(self, user: str, token: DeviceToken) -> None:
+        """Keep a device token for later logins."""
+        self.store.devices.keep(self.host, user, token)
+
+
+class Logins:
+    """The one way in to devices, for targets and sources of one run.
+
+    A host's one-time codes come from one place, so that none is sent twice.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._codes: dict[str, OneTimeCodes] = {}
+        self._lock = threading.Lock()
+
+    def dsm(self, host: Host, access: ApiAccess, trust: Trust) -> DsmSession:
+        """Return a session with a DiskStation that is not signed in yet."""
+        return DsmSession(_http(host, access, trust), self.account(host, access), sleep=time.sleep)
+
+    def srm(self, host: Host, access: ApiAccess, trust: Trust) -> SrmSession:
+        """Return a session with a router that is not signed in yet."""
+        return SrmSession(_http(host, access, trust), self.account(host, access), sleep=time.sleep)
+
+    def account(
+        self, host: Host, access: ApiAccess, ask: Callable[[], Secret] | None = None
+    ) -> Account:
+        """Return who signs in; `ask` gives a one-time code where a person can be asked."""
+        return Account(
+            user=access.user,
+            password=lambda: secret(access.password, self._store),
+            keeper=HostKeeper(host.name, self._store),
+            one_time_code=ask or self._code_of(host.name, access.otp),
+        )
+
+    def _code_of(self, host: str, otp: SecretRef | None) -> OneTimeCodes | None:
+        if otp is None:
+            return None
+        with self._lock:
+            return self._codes.setdefault(
+                host,
+                OneTimeCodes(lambda: secret(otp, self._store), sleep=time.sleep, now=utc_now),
+            )
+
+
+def trust_for(
+    host: Host, access: ApiAccess, store: Store, certificates: Collection[Certificate]
+) -> Trust:
+    """Return whom to believe that it is `host`; raises Untrusted when there is no basis.
+
+    On top of the basis stand the leaves that this delivery may bring: the new one, and the one that
+    the host's own port had before its last change. Only the usual roots vouch for a host that is
+    not pinned: a certificate's `ca_bundle` says where a delivered chain is to end, which for a CA
+    to rehearse with may be a root whose key everybody has; it never says whom to send a password.
+    """
+    pinned = store.trust.pinned(host.name)
+    verified = None
+    if access.tls_pin is None and pinned is None and access.server_name is not None:
+        address = SocketAddress(host.address, access.port)
+        verified = verified_leaf(address, access.server_name, None)
+    return trust_of(
+        host.name,
+        tls_pin=access.tls_pin,
+        pinned=pinned,
+        verified_leaf=verified,
+        during_delivery={one.leaf for one in certificates} | _rollback_leaves(host, store),
+    )
+
+
+def pin_of(leaf: x509.Certificate, *, by: str) -> PinnedLeaf:
+    """Return the line of trust.toml for a leaf."""
+    return PinnedLeaf(
+        leaf=fingerprint(leaf), not_after=leaf.not_valid_after_utc, since=utc_now(), by=by
+    )
+
+
+def _rollback_leaves(host: Host, store: Store) -> set[str]:
+    """Return what the host's own port served before its last change, if that is known."""
+    last = store.snapshots.last(host.name)
+    leaf = own_leaf(last.before) if last is not None else None
+    return {leaf} if leaf is not None else set()
+
+
+def _http(host: Host, access: ApiAccess, trust: Trust) -> PinnedHttp:
+    return PinnedHttp(SocketAddress(host.address, access.port), trust, access.server_name)

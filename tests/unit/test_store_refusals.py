@@ -1,0 +1,116 @@
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from distributor.model.errors import StateError
+from distributor.model.secret import DeviceToken, Secret
+from distributor.store.devices import DeviceTokens
+from distributor.store.refusals import REMEMBERED, Refusals
+
+NOW = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
+WORDS = Secret("correct horse")
+
+
+def test_the_same_words_are_remembered_for_a_day_also_by_another_run(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "refusals.toml"
+    Refusals(path, persist=True).note("attic", "certs", WORDS, 400, NOW)
+    later = Refusals(path, persist=True)
+    found = later.find("attic", "certs", WORDS, NOW + REMEMBERED - timedelta(seconds=1))
+    assert found is not None
+    assert (found.code, found.when) == (400, NOW)
+    assert later.find("attic", "certs", WORDS, NOW + REMEMBERED) is None
+
+
+def test_other_words_another_user_and_another_host_are_tried(tmp_path: Path) -> None:
+    refusals = Refusals(tmp_path / "state" / "refusals.toml", persist=True)
+    refusals.note("attic", "certs", WORDS, 400, NOW)
+    assert refusals.find("attic", "certs", Secret("corrected"), NOW) is None
+    assert refusals.find("attic", "admin", WORDS, NOW) is None
+    assert refusals.find("cellar", "certs", WORDS, NOW) is None
+
+
+def test_a_clock_that_went_back_does_not_hold_a_host_for_ever(tmp_path: Path) -> None:
+    refusals = Refusals(tmp_path / "state" / "refusals.toml", persist=True)
+    refusals.note("attic", "certs", WORDS, 400, NOW)
+    assert refusals.find("attic", "certs", WORDS, NOW - timedelta(days=400)) is None
+
+
+def test_what_is_forgotten_is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "refusals.toml"
+    refusals = Refusals(path, persist=True)
+    refusals.note("attic", "certs", WORDS, 407, NOW)
+    refusals.note("cellar", "certs", WORDS, 400, NOW)
+    refusals.forget("attic")
+    refusals.forget("attic")
+    again = Refusals(path, persist=True)
+    assert again.find("attic", "certs", WORDS, NOW) is None
+    assert again.find("cellar", "certs", WORDS, NOW) is not None
+
+
+def test_a_dry_run_remembers_without_writing(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "refusals.toml"
+    refusals = Refusals(path, persist=False)
+    refusals.note("attic", "certs", WORDS, 400, NOW)
+    assert refusals.find("attic", "certs", WORDS, NOW) is not None
+    assert not path.parent.exists()
+
+
+def test_neither_the_password_nor_a_fast_hash_of_it_is_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "refusals.toml"
+    refusals = Refusals(path, persist=True)
+    refusals.note("attic", "certs", WORDS, 400, NOW)
+    refusals.note("cellar", "certs", WORDS, 400, NOW)
+    written = path.read_text(encoding="utf-8")
+    assert WORDS.reveal() not in written
+    assert len({line for line in written.splitlines() if line.startswith("hash")}) == 2
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no toml",
+        "version = 0",
+        "hosts = 5",
+        "[hosts.attic]\nuser = 'x'",
+        "[hosts.attic]\nuser='x'\nsalt='zz'\nhash='x'\ncode=1\nwhen='2026-11-21T02:00:00Z'",
+    ],
+)
+def test_a_broken_file_is_named_with_what_to_do(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "refusals.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StateError, match="remove it"):
+        Refusals(path, persist=True).find("attic", "certs", WORDS, NOW)
+
+
+def test_a_device_token_is_found_again_by_host_and_user(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "devices.toml"
+    tokens = DeviceTokens(path, persist=True)
+    assert tokens.find("attic", "certs") is None
+    tokens.keep("attic", "certs", DeviceToken("distribute", Secret("n1H")))
+    tokens.keep("attic", "admin", DeviceToken("distribute", Secret("other")))
+    assert DeviceTokens(path, persist=True).find("attic", "certs") == DeviceToken(
+        "distribute", Secret("n1H")
+    )
+    assert tokens.find("cellar", "certs") is None
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "n1H" not in repr(tokens.find("attic", "certs"))
+
+
+def test_a_dry_run_keeps_a_device_token_for_itself(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "devices.toml"
+    tokens = DeviceTokens(path, persist=False)
+    tokens.keep("attic", "certs", DeviceToken("distribute", Secret("n1H")))
+    assert tokens.find("attic", "certs") == DeviceToken("distribute", Secret("n1H"))
+    assert not path.parent.exists()
+
+
+@pytest.mark.parametrize("text", ["no toml", "hosts = 5", "[hosts]\nattic = 5", "[hosts.a.b]\nx=1"])
+def test_a_broken_token_file_is_named_and_not_quoted(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "devices.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StateError, match="enrol again") as caught:
+        DeviceTokens(path, persist=True).find("attic", "certs")
+    assert caught.value.__cause__ is None
