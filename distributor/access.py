@@ -112,6 +112,22 @@ class Logins:
             one_time_code=ask or self._code_of(host.name, access.otp),
         )
 
+    def enrol(self, host: Host, access: ApiAccess, trust: Trust, ask: Callable[[], Secret]) -> None:
+        """Sign in and out once, with a one-time code from `ask` if the account wants one.
+
+        What the host refused before is forgotten first: a person has seen to it. Raises what a
+        login raises.
+        """
+        self._store.refusals.forget(host.name)
+        kind = SrmSession if host.kind == "router" else DsmSession
+        session = kind(
+            _http(host, access, trust), self.account(host, access, ask), sleep=time.sleep
+        )
+        try:
+            session.sign_in()
+        finally:
+            session.close()
+
     def _code_of(self, host: str, otp: SecretRef | None) -> OneTimeCodes | None:
         if otp is None:
             return None
@@ -161,4 +177,5 @@ def _rollback_leaves(host: Host, store: Store) -> set[str]:
 
 
 def _http(host: Host, access: ApiAccess, trust: Trust) -> PinnedHttp:
-    return PinnedHttp(SocketAddress(host.address, access.port), trust, access.server_name)
+    address = SocketAddress(host.address, access.port)
+    return PinnedHttp(address, trust, access.server_name, legacy=access.legacy_tls)

@@ -217,7 +217,9 @@ class HostTools:
         access = host.access
         if not isinstance(access, ApiAccess) or access.tls_pin is not None:
             return
-        leaf = served_chain(SocketAddress(host.address, access.port), access.server_name)[0]
+        leaf = served_chain(
+            SocketAddress(host.address, access.port), access.server_name, legacy=access.legacy_tls
+        )[0]
         certificates = [one.certificate for one in self.obtained.values() if one.certificate]
         trust_for(host, access, self.store, certificates).check(leaf, utc_now())
         pinned = self.store.trust.pinned(host.name)

@@ -35,6 +35,10 @@ def trust(
     that you trust. A host that serves something else than what is pinned is pinned anew only with
     --fingerprint. A leaf that has ended, as on a box that lay on a shelf, is believed for 30 days
     after you pinned it.
+
+    In a terminal it also signs in, once: an account with a second factor is asked for its one-time
+    code, and the device token that the box gives is kept. A login that was refused earlier is
+    forgotten.
     """
     from distributor.cli.deliver import select
     from distributor.model.errors import DistributorError, UsageError
@@ -50,7 +54,10 @@ def trust(
     with store.lock():
         for host in chosen:
             try:
-                ended = OK if _pin(settings, store, host, expected, yes) else NOT_WELL
+                pinned = _pin(settings, store, host, expected, yes)
+                if pinned and sys.stdin.isatty():
+                    _sign_in(settings, store, host)
+                ended = OK if pinned else NOT_WELL
             except DistributorError as error:
                 ended = USAGE if isinstance(error, UsageError) else NOT_WELL
                 for line in error_lines(error, f"{host.name}  "):
@@ -91,7 +98,9 @@ def _pin(
         raise UsageError(
             f"{host.name} is not reached by TLS", hint="its SSH host key is what counts"
         )
-    leaf = served_chain(SocketAddress(host.address, access.port), access.server_name)[0]
+    leaf = served_chain(
+        SocketAddress(host.address, access.port), access.server_name, legacy=access.legacy_tls
+    )[0]
     shown = fingerprint_of(leaf)
     known = store.trust.pinned(host.name)
     _show(settings, host, leaf)
@@ -116,6 +125,27 @@ def _pin(
     store.trust.pin(host.name, pin_of(leaf, by="trust"))
     settings.stderr().print(f"{host.name}  pinned", soft_wrap=True)
     return True
+
+
+def _sign_in(settings: Settings, store: "Store", host: "Host") -> None:
+    """Try the account while somebody is there to give a one-time code."""
+    from distributor.access import Logins, trust_for
+    from distributor.model.hosts import ApiAccess
+    from distributor.model.secret import Secret
+
+    access = host.access
+    if not isinstance(access, ApiAccess):
+        return
+
+    def ask() -> Secret:
+        what = f"One-time code of '{access.user}' on {host.name}"
+        return Secret(click.prompt(what, hide_input=True, err=True).strip())
+
+    had = store.devices.find(host.name, access.user)
+    Logins(store).enrol(host, access, trust_for(host, access, store, ()), ask)
+    has = store.devices.find(host.name, access.user)
+    kept = "; its device token is kept, no code is needed from now on" if has != had else ""
+    settings.stderr().print(f"{host.name}  signed in as {access.user}{kept}", soft_wrap=True)
 
 
 def _show(settings: Settings, host: "Host", leaf: "x509.Certificate") -> None:

@@ -20,6 +20,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 
+from distributor.clients import legacy_tls
 from distributor.model.errors import HostError, ProtocolError, Unreachable
 from distributor.model.hosts import SocketAddress
 from distributor.model.text import printable
@@ -53,7 +54,14 @@ class PinnedHttp:
     sends a byte now and then.
     """
 
-    def __init__(self, address: SocketAddress, trust: Trust, server_name: str | None) -> None:
+    def __init__(
+        self,
+        address: SocketAddress,
+        trust: Trust,
+        server_name: str | None,
+        *,
+        legacy: bool = False,
+    ) -> None:
         self._base = f"https://{address}"
         self._address = address
         self._open = _Connections()
@@ -61,7 +69,7 @@ class PinnedHttp:
         self._session.trust_env = False
         # What is compressed can be small on the wire and without end in memory.
         self._session.headers["Accept-Encoding"] = "identity"
-        self._session.mount("https://", _PinnedAdapter(trust, server_name, self._open))
+        self._session.mount("https://", _PinnedAdapter(trust, server_name, self._open, legacy))
 
     def __enter__(self) -> Self:
         return self
@@ -221,6 +229,8 @@ def translate(error: Exception, peer: str) -> HostError:
             hint="it may be restarting; is this the port of its HTTPS user interface?",
             step="http",
         )
+    if any(isinstance(one, ssl.SSLError) and legacy_tls.is_too_old(one) for one in causes):
+        return ProtocolError(f"{peer}: no TLS handshake", hint=legacy_tls.HINT, step="http")
     for kinds, ours, message, hint in _TRANSLATIONS:
         if isinstance(error, kinds):
             return ours(f"{peer}: {message}", hint=hint, step="http")
@@ -306,7 +316,10 @@ _TRANSLATIONS: Final[tuple[tuple[tuple[type[Exception], ...], type[HostError], s
 class _PinnedAdapter(HTTPAdapter):
     """Makes connections that check the leaf between the handshake and the first request."""
 
-    def __init__(self, trust: Trust, server_name: str | None, known: "_Connections") -> None:
+    def __init__(
+        self, trust: Trust, server_name: str | None, known: "_Connections", legacy: bool
+    ) -> None:
+        self._legacy = legacy
         self._pinned_pool = _pool_class(trust, known)
         self._server_name = server_name
         super().__init__(max_retries=0, pool_maxsize=1)
@@ -318,6 +331,8 @@ class _PinnedAdapter(HTTPAdapter):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+        if self._legacy:
+            legacy_tls.allow(context)
         options |= {"ssl_context": context, "assert_hostname": False}
         if self._server_name is not None:
             options["server_hostname"] = self._server_name

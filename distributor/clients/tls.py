@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 from OpenSSL import SSL
 
+from distributor.clients import legacy_tls
 from distributor.clients.starttls import begin_tls
 from distributor.model.bundle import describe, fingerprint
 from distributor.model.endpoints import Served
@@ -43,7 +44,11 @@ def probe(endpoint: Endpoint, timeout: float = CONNECT_SECONDS) -> Served:
     """Return what `endpoint` serves, or the HostError that says why nothing was seen."""
     try:
         chain = served_chain(
-            endpoint.address, endpoint.server_name, timeout, starttls=endpoint.starttls
+            endpoint.address,
+            endpoint.server_name,
+            timeout,
+            starttls=endpoint.starttls,
+            legacy=endpoint.legacy_tls,
         )
         certificate = describe(chain, endpoint.certificate)
     except HostError as error:
@@ -62,16 +67,21 @@ def served_chain(
     timeout: float = CONNECT_SECONDS,
     *,
     starttls: StartTls | None = None,
+    legacy: bool = False,
 ) -> tuple[x509.Certificate, ...]:
     """Return leaf and chain as the server sends them, unverified, in its order.
 
-    With `starttls` the connection begins in plain text, as that protocol does. Raises Unreachable
+    With `starttls` the connection begins in plain text, as that protocol does; `legacy` allows TLS
+    below 1.2. Raises Unreachable
     when there is no connection or answer in `timeout` seconds, ProtocolError when what answers does
     not speak TLS or does not begin it.
     """
     deadline = monotonic() + timeout
     with connected(address, timeout) as plain:
-        connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), plain)
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        if legacy:
+            legacy_tls.allow_openssl(context)
+        connection = SSL.Connection(context, plain)
         if server_name is not None and not is_ip(server_name):
             connection.set_tlsext_host_name(_sni(server_name))
         connection.set_connect_state()
@@ -80,11 +90,7 @@ def served_chain(
                 begin_tls(starttls, plain, address, deadline)
             _handshake(connection, plain, deadline)
         except SSL.Error as error:
-            raise ProtocolError(
-                f"{address} does not complete a TLS handshake ({_reason(error)})",
-                hint="is this the port of a TLS service?",
-                step="handshake",
-            ) from error
+            raise _no_handshake(address, _reason(error)) from error
         except TimeoutError as error:
             raise _no_answer(address, timeout) from error
         except OSError as error:
@@ -134,11 +140,7 @@ def verified_leaf(
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
         raise _ended(address) from error
     except ssl.SSLError as error:
-        raise ProtocolError(
-            f"{address} does not complete a TLS handshake ({printable(error.reason)})",
-            hint="is this the port of a TLS service?",
-            step="handshake",
-        ) from error
+        raise _no_handshake(address, printable(error.reason)) from error
     except OSError as error:
         raise _ended(address) from error
     if leaf is None:
@@ -255,6 +257,15 @@ def _no_answer(address: SocketAddress, timeout: float) -> Unreachable:
         f"{address} did not answer within {timeout:g} s",
         hint="is the host on, and is this its port?",
         step="connect",
+    )
+
+
+def _no_handshake(address: SocketAddress, reason: str) -> ProtocolError:
+    old = legacy_tls.is_too_old(reason)
+    return ProtocolError(
+        f"{address} does not complete a TLS handshake ({reason})",
+        hint=legacy_tls.HINT if old else "is this the port of a TLS service?",
+        step="handshake",
     )
 
 

@@ -149,7 +149,8 @@ class WebApiSession:
             raise before
         token = account.keeper.token(account.user)
         try:
-            result = self._try_login(password, dsm.device_fields(token))
+            known = dsm.device_fields(token.name, token.id.reveal()) if token is not None else {}
+            result = self._try_login(password, known)
             if isinstance(result, dsm.Refusal) and result.code == _CODE_WANTED:
                 result = self._second_step(password, token)
             self._login = self._accepted(result)
@@ -173,7 +174,7 @@ class WebApiSession:
                 code=_CODE_WANTED,
             )
         code = self._account.one_time_code()
-        result = self._try_login(password, dsm.code_fields(code, DEVICE_NAME))
+        result = self._try_login(password, dsm.code_fields(code.reveal(), DEVICE_NAME))
         if isinstance(result, dict):
             device_id = dsm.parse_device_id(result)
             # DSM 7.0.1 was seen to answer an empty one (dsm-web-api facts 2.2).

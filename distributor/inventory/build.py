@@ -260,6 +260,7 @@ def _endpoint(
         certificate=table.certificate or chosen_certificate(name, delivered, names),
         server_name=name,
         starttls=table.starttls,
+        legacy_tls=host.table.tls == "legacy",
         service=table.service or (SYSTEM_DEFAULT if is_own else None),
     )
 

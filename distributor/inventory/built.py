@@ -32,14 +32,10 @@ NOT_BUILT: Final[NotBuilt] = {
         "lexicon",
         "manual",
     ),
-    "defaults.kind": ("router", "files"),
+    "defaults.kind": ("files",),
     "defaults.via": ("ssh",),
-    "defaults.tls": ("legacy",),
-    "defaults.otp": (ANY,),
-    "hosts.*.kind": ("router", "files"),
+    "hosts.*.kind": ("files",),
     "hosts.*.via": ("ssh",),
-    "hosts.*.tls": ("legacy",),
-    "hosts.*.otp": (ANY,),
     "notify": (ANY,),
 }
 

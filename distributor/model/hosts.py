@@ -169,6 +169,8 @@ class Endpoint:
     server_name: str | None = None
     """Name to send as SNI; None sends none."""
     starttls: StartTls | None = None
+    legacy_tls: bool = False
+    """TLS below version 1.2 is allowed."""
     service: str | None = None
     """The service of the host that answers there, as its own user interface names it."""
 
