@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from distributor.model.errors import ProtocolError
-from distributor.model.secret import DeviceToken, Secret
+from distributor.model.secret import Secret
 from distributor.model.text import printable
 from distributor.protocol.dsm_codes import REASONS
 from distributor.protocol.forms import Part
@@ -133,17 +133,15 @@ def login_form(auth: Api, user: str, password: str) -> dict[str, str]:
     }
 
 
-def device_fields(token: DeviceToken | None) -> dict[str, str]:
+def device_fields(device_name: str, device_id: str) -> dict[str, str]:
     """Return what a login adds when the account has a device token: it takes a code's place."""
-    if token is None:
-        return {}
-    return {"device_name": token.name, "device_id": token.id.reveal()}
+    return {"device_name": device_name, "device_id": device_id}
 
 
-def code_fields(code: Secret, device_name: str) -> dict[str, str]:
+def code_fields(code: str, device_name: str) -> dict[str, str]:
     """Return what a login adds to send a one-time code and to ask for a device token."""
     return {
-        "otp_code": code.reveal(),
+        "otp_code": code,
         "enable_device_token": "yes",
         "device_name": device_name,
     }
