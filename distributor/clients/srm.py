@@ -3,6 +3,7 @@
 from distributor.clients.web_api import WebApiSession
 from distributor.model.bundle import Bundle
 from distributor.protocol import dsm, srm
+from distributor.protocol.dsm_codes import LOGIN_REASONS
 
 
 class SrmSession(WebApiSession):
@@ -10,6 +11,12 @@ class SrmSession(WebApiSession):
 
     needs = (dsm.AUTH, dsm.CERTIFICATE)
     wrong_device = "is this a Synology router, and is its account the first administrator's?"
+    login_reasons = LOGIN_REASONS | {
+        402: (
+            "the account may not use the router's API",
+            "use the account of the router's first administrator: SRM lets in no other",
+        )
+    }
 
     def certificate(self) -> srm.RouterCertificate:
         """Return what the router tells of its one certificate; waits for it while it restarts."""

@@ -34,10 +34,13 @@ WRITE_SECONDS: Final = 180.0
 """An import was seen to take up to two minutes on slow boxes (dsm-web-api facts 3.2)."""
 RESTART_SECONDS: Final = 120.0
 """How long a web server may be away after an import before the host counts as unreachable."""
+LOGOUT_SECONDS: Final = 10.0
+"""How long a logout is tried: a session that stays open ends by the device's own timer."""
 DEVICE_NAME: Final = "distribute"
 """The name that device tokens are given under."""
 _GATEWAY: Final = frozenset({502, 503, 504})
 _NO_RIGHT: Final = 105
+_PAUSES: Final = tenacity.wait_exponential(multiplier=0.25, max=3)
 _CODE_WANTED: Final = 403
 
 
@@ -79,6 +82,8 @@ class WebApiSession:
     needs: tuple[str, ...] = (dsm.AUTH,)
     """The APIs that the device has to offer."""
     wrong_device: str = "is this a Synology device?"
+    login_reasons: Mapping[int, tuple[str, str]] = LOGIN_REASONS
+    """What a refused login means, and what to do, by code."""
 
     def __init__(
         self,
@@ -95,6 +100,8 @@ class WebApiSession:
         self._apis: dict[str, dsm.Api] = {}
         self._login: dsm.Login | None = None
         self._has_written = False
+        self._was_let_in = False
+        self._is_gone = False
 
     @property
     def has_written(self) -> bool:
@@ -114,14 +121,8 @@ class WebApiSession:
     def close(self) -> None:
         """Sign out and close the connections; one that cannot be asked any more is left alone."""
         try:
-            if self._login is not None:
-                self._post(self._auth.path, dsm.logout_form(self._auth), READ_SECONDS)
-                log.info("web api step=logout result=ok")
-        except HostError as error:
-            # The session ends by the device's own timer; the run's result does not depend on it.
-            log.warning("web api step=logout result=%s", error.kind)
+            self._sign_out()
         finally:
-            self._login = None
             self._http.close()
 
     @property
@@ -141,6 +142,26 @@ class WebApiSession:
                 step="discovery",
             )
 
+    def _sign_out(self) -> None:
+        """End the session, for which a server that restarts is waited for shortly."""
+        if self._login is None:
+            return
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(lambda error: not self._is_gone and is_away(error)),
+            stop=tenacity.stop_after_delay(min(LOGOUT_SECONDS, self._patience)),
+            wait=_PAUSES,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            attempts(self._call, dsm.AUTH, dsm.logout_form(self._auth), "logout")
+            log.info("web api step=logout result=ok")
+        except HostError as error:
+            # The session ends by the device's own timer; the run's result does not depend on it.
+            log.warning("web api step=logout result=%s", error.kind)
+        finally:
+            self._login = None
+
     def _sign_in(self) -> None:
         account = self._account
         password = account.password()
@@ -149,16 +170,22 @@ class WebApiSession:
             raise before
         token = account.keeper.token(account.user)
         try:
-            known = dsm.device_fields(token.name, token.id.reveal()) if token is not None else {}
-            result = self._try_login(password, known)
-            if isinstance(result, dsm.Refusal) and result.code == _CODE_WANTED:
+            enrolled = dsm.device_fields(token.name, token.id.reveal()) if token else {}
+            result = self._try_login(password, enrolled)
+            wants_code = isinstance(result, dsm.Refusal) and result.code == _CODE_WANTED
+            if wants_code:
                 result = self._second_step(password, token)
-            self._login = self._accepted(result)
+            accepted = self._accepted(result)
         except AuthRefused as error:
             if error.code != _CODE_WANTED:
                 account.keeper.note_refusal(account.user, password, error)
             raise
+        self._login = dsm.parse_login(accepted)  # first of all: what is open can be closed
         log.info("web api step=login result=ok token=%s", self._login.token is not None)
+        # DSM 7.0.1 was seen to answer an empty one (dsm-web-api facts 2.2).
+        device_id = dsm.parse_device_id(accepted)
+        if wants_code and device_id is not None:
+            account.keeper.keep_token(account.user, DeviceToken(DEVICE_NAME, device_id))
 
     def _second_step(
         self, password: Secret, token: DeviceToken | None
@@ -174,14 +201,7 @@ class WebApiSession:
                 code=_CODE_WANTED,
             )
         code = self._account.one_time_code()
-        result = self._try_login(password, dsm.code_fields(code.reveal(), DEVICE_NAME))
-        if isinstance(result, dict):
-            device_id = dsm.parse_device_id(result)
-            # DSM 7.0.1 was seen to answer an empty one (dsm-web-api facts 2.2).
-            if device_id is not None:
-                token = DeviceToken(DEVICE_NAME, device_id)
-                self._account.keeper.keep_token(self._account.user, token)
-        return result
+        return self._try_login(password, dsm.code_fields(code.reveal(), DEVICE_NAME))
 
     def _try_login(self, password: Secret, more: Mapping[str, str]) -> dict[str, Any] | dsm.Refusal:
         form = dsm.login_form(self._auth, self._account.user, password.reveal()) | dict(more)
@@ -190,10 +210,10 @@ class WebApiSession:
         )
         return dsm.parse_answer(answer.status, answer.body)
 
-    def _accepted(self, result: dict[str, Any] | dsm.Refusal) -> dsm.Login:
+    def _accepted(self, result: dict[str, Any] | dsm.Refusal) -> dict[str, Any]:
         if not isinstance(result, dsm.Refusal):
-            return dsm.parse_login(result)
-        meaning, hint = LOGIN_REASONS.get(result.code, (result.meaning, result.hint))
+            return result
+        meaning, hint = self.login_reasons.get(result.code, (result.meaning, result.hint))
         raise AuthRefused(
             f"login as '{printable(self._account.user)}' refused: {meaning}",
             hint=hint,
@@ -277,24 +297,33 @@ class WebApiSession:
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: self._has_written and is_away(error)),
             stop=tenacity.stop_after_delay(self._patience),
-            wait=tenacity.wait_exponential(multiplier=0.25, max=3),
+            wait=_PAUSES,
             sleep=self._sleep,
             reraise=True,
         )
-        result: Result = attempts(ask)
+        try:
+            result: Result = attempts(ask)
+        except HostError as error:
+            self._is_gone = is_away(error)
+            raise
         return result
 
     def _in_session(self, ask: Callable[[], Result]) -> Result:
         try:
-            return ask()
+            result = ask()
         except DeviceRefused as error:
-            # DSM 6 has no code for a session that it forgot; "no right" may mean that, too.
-            forgotten = error.code == _NO_RIGHT and self._has_written
+            # DSM 6 has no code for a session that it forgot; "no right" may mean that, too. It may
+            # mean what it says as well: such a session is still open.
+            forgotten = error.code == _NO_RIGHT and (self._has_written or self._was_let_in)
             if error.code not in SESSION_ENDED and not forgotten:
                 raise
             log.info("web api step=login reason=session-ended code=%s", error.code)
-        self._sign_in()
-        return ask()
+            if forgotten:
+                self._sign_out()
+            self._sign_in()
+            result = ask()
+        self._was_let_in = True
+        return result
 
 
 def is_away(error: BaseException) -> bool:

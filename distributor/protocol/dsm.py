@@ -135,14 +135,18 @@ def login_form(auth: Api, user: str, password: str) -> dict[str, str]:
     }
 
 
-def device_fields(name: str, device_id: str) -> dict[str, str]:
+def device_fields(device_name: str, device_id: str) -> dict[str, str]:
     """Return what a login adds when the account has a device token: it takes a code's place."""
-    return {"device_name": name, "device_id": device_id}
+    return {"device_name": device_name, "device_id": device_id}
 
 
 def code_fields(code: str, device_name: str) -> dict[str, str]:
     """Return what a login adds to send a one-time code and to ask for a device token."""
-    return {"otp_code": code, "enable_device_token": "yes", "device_name": device_name}
+    return {
+        "otp_code": code,
+        "enable_device_token": "yes",
+        "device_name": device_name,
+    }
 
 
 def logout_form(auth: Api) -> dict[str, str]:

@@ -14,9 +14,13 @@ LOGIN_REASONS: Final[dict[int, tuple[str, str]]] = {
     ),
     403: (
         "the account wants a second factor",
-        "use an account of its own without 2FA, or wait for the support of device tokens",
+        "enrol once, in a terminal: distribute trust HOST",
     ),
     404: ("the one-time code is wrong", "check the clock of this computer and of the box"),
+    405: (
+        "the box takes no login here",
+        "set `port` to the port of DSM's own user interface, not of an application portal",
+    ),
     406: (
         "the box enforces 2FA and the account has not set it up",
         "exempt the account, or set 2FA up for it",

@@ -45,7 +45,7 @@ from distributor.targets.diskstation_removal import remove_entries
 
 log = logging.getLogger(__name__)
 
-TRIES: Final = 3
+TRIES: Final = 5
 """How often a change is sent at most when its answer is lost, as it is by a restart."""
 
 
