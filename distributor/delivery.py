@@ -19,7 +19,7 @@ from distributor.model.errors import (
     VerifyFailed,
 )
 from distributor.model.hazards import Asked, Hazard, hazards, refused
-from distributor.model.hosts import Endpoint, Host
+from distributor.model.hosts import Endpoint, Host, SocketAddress
 from distributor.model.plan import Plan, diff, make_plan
 from distributor.model.report import HostStatus, Outcome, Proof
 from distributor.model.reviewed import Reviewed
@@ -27,6 +27,7 @@ from distributor.model.snapshot import Snapshot
 from distributor.model.state import LEAF, UNREADABLE, State
 from distributor.model.text import printable
 from distributor.targets.contract import Session, Target
+from distributor.unexpected import known_errors
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def observe(
     with ExitStack() as closing:
         tools.step(host.name, "handshakes")
         served = tools.probe(host.endpoints)
+        _require_reachable(host, served)
         target = tools.target(host, certificates)
         tools.step(host.name, "signing in")
         session = closing.enter_context(target.open())
@@ -115,6 +117,7 @@ def observe(
             return replace(outcome, status="refused", error=_unsafe(host, left))
         if dry_run:
             return outcome
+        tools.step(host.name, "waiting for its turn")
         return Visit(host, target, session, closing.pop_all(), outcome, plan)
     raise AssertionError("the context above swallows nothing")
 
@@ -134,10 +137,11 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
         except DistributorError as error:
             return _ended(visit, began, status="failed", error=error)
         try:
-            tools.step(host.name, "changing")
-            visit.session.apply(plan, bundles)
-            tools.step(host.name, "proving")
-            served, state = _verified(visit, tools)
+            with known_errors(f"host={host.name}"):
+                tools.step(host.name, "changing")
+                visit.session.apply(plan, bundles)
+                tools.step(host.name, "proving")
+                served, state = _verified(visit, tools)
         except DistributorError as error:
             tools.step(host.name, "putting back")
             status, reason = _put_back(visit, snapshot, error, tools)
@@ -218,6 +222,14 @@ def _nothing_to_do(
     return replace(outcome, status="unchanged", proof=proof, warnings=warnings)
 
 
+def _require_reachable(host: Host, served: Sequence[Served]) -> None:
+    """Raise what the handshake with the host's own port met: a second time-out tells no more."""
+    own = SocketAddress(host.address, host.access.port)
+    for one in served:
+        if one.endpoint.address == own and isinstance(one.error, Unreachable):
+            raise one.error
+
+
 def _require_answering(served: Sequence[Served]) -> None:
     """Raise when an endpoint does not answer: it could prove nothing after the change either."""
     for one in served:
@@ -255,32 +267,40 @@ def _put_back(
     """Roll back on a fresh connection, and look: only what was seen counts as put back."""
     before = {one.endpoint: one.certificate for one in visit.outcome.endpoints}
     try:
-        visit.close()
-        with visit.target.open() as session:
-            session.rollback(snapshot)
-            served = _wait_for(
-                visit.host, tools, lambda shown: all(_as_before(one, before) for one in shown)
+        with known_errors(f"host={visit.host.name}"):
+            visit.close()
+            with visit.target.open() as session:
+                session.rollback(snapshot)
+                served = _wait_for(
+                    visit.host, tools, lambda shown: all(_as_before(one, before) for one in shown)
+                )
+                now = session.inspect(served)
+            _require_as_before(
+                now == snapshot.before and all(_as_before(one, before) for one in served)
             )
-            now = session.inspect(served)
-        if now != snapshot.before or not all(_as_before(one, before) for one in served):
-            raise RollbackFailed("it is not as it was before", step="rollback")
-    except DistributorError as error:
-        log.warning("host=%s step=rollback error=%s", visit.host.name, error.kind)
+    except DistributorError as failure:
+        log.warning("host=%s step=rollback error=%s", visit.host.name, failure.kind)
         return "broken", RollbackFailed(
-            f"{reason.message}; then putting it back failed: {error.message}",
+            f"{reason.message}; then putting it back failed: {failure.message}",
             hint="look at the box: Control Panel > Security > Certificate. What it had lies in "
             f"the state folder under snapshots/{visit.host.name}",
             step="rollback",
-            code=error.code,
+            code=failure.code,
         )
     _remember(visit.host, tools)
     return "rolled_back", reason
 
 
+def _require_as_before(is_so: bool) -> None:
+    if not is_so:
+        raise RollbackFailed("it is not as it was before", step="rollback")
+
+
 def _remember(host: Host, tools: Tools) -> tuple[str, ...]:
     """Move the pin; the host is well in any case, so a failure is a warning."""
     try:
-        tools.remember(host)
+        with known_errors(f"host={host.name}"):
+            tools.remember(host)
     except DistributorError as error:
         log.warning("host=%s step=remember error=%s", host.name, error.kind)
         return (f"what it serves now could not be pinned: {error.message}",)

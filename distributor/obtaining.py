@@ -86,11 +86,15 @@ def obtain(
         return Obtained(outcome=CertificateOutcome(name=name, status="failed", error=error))
     if renewal is None:
         return _current(source, ready, terms, now(), reason="")
-    if terms.dry_run:
+    # What nobody reviewed is not ordered: the plan could not be applied with it anyway.
+    is_reviewed = terms.reviewed is None or (
+        terms.reviewed.certificates.get(name) == renewal.forecast
+    )
+    if terms.dry_run or not is_reviewed:
         outcome = CertificateOutcome(
             name=name, status="due", reason=renewal.reason, certificate=renewal.forecast
         )
-        return Obtained(outcome=outcome, certificate=renewal.forecast)
+        return Obtained(outcome=outcome, certificate=renewal.forecast, as_reviewed=is_reviewed)
     return _renewed(source, ready, renewal, terms, listener, stop, now)
 
 

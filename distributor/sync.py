@@ -4,7 +4,6 @@ A dry run is the same path with nothing that writes. One host's failure is its o
 end of the run.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +16,12 @@ from distributor.delivery import Tools, Visit, deliver, new_outcome, observe
 from distributor.model.bundle import Certificate
 from distributor.model.errors import DistributorError, IssuanceError, StalePlan
 from distributor.model.hosts import Host, Rollout
-from distributor.model.report import Outcome, Report
+from distributor.model.report import CertificateOutcome, HostStatus, Outcome, Report
 from distributor.model.reviewed import Reviewed
 from distributor.obtaining import Obtained, obtain
 from distributor.rollout import roll_out
 from distributor.sources.contract import Source
-
-log = logging.getLogger(__name__)
+from distributor.unexpected import known_errors
 
 LOOKING_AT_ONCE: Final = 32
 """Hosts observed at once: a dead one costs its own time-out and nobody else's."""
@@ -66,7 +64,8 @@ def run(
     """Do all of it, and return what became of every certificate and host."""
     started, began = now(), monotonic()
     obtained = {
-        name: obtain(source, order, progress, stop, now) for name, source in order.sources.items()
+        name: _obtain(name, source, order, progress, stop, now)
+        for name, source in order.sources.items()
     }
     tools = make_tools(obtained)
     looked_at = _observe_all(order, obtained, tools, progress, stop)
@@ -82,6 +81,21 @@ def run(
     )
 
 
+def _obtain(
+    name: str,
+    source: Source,
+    order: Run,
+    progress: Progress,
+    stop: threading.Event,
+    now: Callable[[], datetime],
+) -> Obtained:
+    try:
+        with known_errors(f"certificate={name}"):
+            return obtain(source, order, progress, stop, now)
+    except DistributorError as error:
+        return Obtained(outcome=CertificateOutcome(name=name, status="failed", error=error))
+
+
 def _observe_all(
     order: Run,
     obtained: Mapping[str, Obtained],
@@ -93,15 +107,16 @@ def _observe_all(
         if stop.is_set():
             return replace(new_outcome(host, "skipped"), warnings=("the run was interrupted",))
         try:
-            return observe(
-                host,
-                _certificates_for(host, obtained),
-                tools,
-                dry_run=order.dry_run,
-                accepted=order.accepted.get(host.name, frozenset()),
-                reviewed=order.reviewed,
-            )
-        except Exception as error:  # noqa: BLE001 - see _as_outcome
+            with known_errors(f"host={host.name}"):
+                return observe(
+                    host,
+                    _certificates_for(host, obtained),
+                    tools,
+                    dry_run=order.dry_run,
+                    accepted=order.accepted.get(host.name, frozenset()),
+                    reviewed=order.reviewed,
+                )
+        except DistributorError as error:
             return _as_outcome(host, error)
 
     at_once = min(LOOKING_AT_ONCE, max(1, len(order.hosts)))
@@ -127,8 +142,9 @@ def _deliver_all(
 
     def bring(name: str) -> Outcome:
         try:
-            outcome = deliver(visits[name], bundles, tools)
-        except Exception as error:  # noqa: BLE001 - see _as_outcome
+            with known_errors(f"host={name}"):
+                outcome = deliver(visits[name], bundles, tools)
+        except DistributorError as error:
             outcome = _as_outcome(visits[name].host, error)
         progress.ended(outcome)
         return outcome
@@ -162,21 +178,7 @@ def _certificates_for(host: Host, obtained: Mapping[str, Obtained]) -> dict[str,
     return found
 
 
-def _as_outcome(host: Host, error: Exception) -> Outcome:
-    """Return the outcome of a host whose work ended in an error, known or not.
-
-    The one place where any exception is caught: whatever happens with one host, the others are
-    served and the report is written.
-    """
-    if isinstance(error, StalePlan):
-        return new_outcome(host, "refused", error)
-    if isinstance(error, DistributorError):
-        return new_outcome(host, "failed", error)
-    log.error("host=%s step=unexpected error=%s", host.name, type(error).__name__)
-    log.debug("host=%s", host.name, exc_info=error)
-    known = DistributorError(
-        f"an error that distribute does not know ({type(error).__name__})",
-        hint="run again with -v and report it",
-        step="unexpected",
-    )
-    return new_outcome(host, "failed", known)
+def _as_outcome(host: Host, error: DistributorError) -> Outcome:
+    """Return the outcome of a host whose work ended in an error."""
+    status: HostStatus = "refused" if isinstance(error, StalePlan) else "failed"
+    return new_outcome(host, status, error)

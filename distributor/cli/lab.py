@@ -43,18 +43,18 @@ def up(context: click.Context, settings: Settings, /, boxes: int, folder: Path |
             f"distribute -i {shlex.quote(str(lab_range.inventory))} "
             f"--state {shlex.quote(str(lab_range.state))}"
         )
-        for line in (
-            "",
-            "From another terminal:",
-            f"  {where} trust {' '.join(lab_range.boxes)} --yes",
-            f"  {where} --all --dry-run",
-            f"  {where} --all",
-            f"  {where} status",
-            "",
-            "Ctrl-C here stops the range and removes its temporary files.",
-        ):
-            console.print(line, soft_wrap=True)
         try:
+            for line in (
+                "",
+                "From another terminal:",
+                f"  {where} trust {' '.join(lab_range.boxes)} --yes",
+                f"  {where} --all --dry-run",
+                f"  {where} --all",
+                f"  {where} status",
+                "",
+                "Ctrl-C here stops the range and removes its temporary files.",
+            ):
+                console.print(line, soft_wrap=True)
             while not stop.wait(1):
                 pass
         except KeyboardInterrupt:

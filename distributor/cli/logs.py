@@ -47,7 +47,8 @@ class _ConsoleHandler(logging.Handler):
         line = f"{record.levelname.lower()} {record.name} {printable(record.getMessage(), 2000)}"
         self._console.print(line, soft_wrap=True)
         if record.exc_info:
-            self._console.print(logging.Formatter().formatException(record.exc_info))
+            for traced in logging.Formatter().formatException(record.exc_info).splitlines():
+                self._console.print(printable(traced, 2000), soft_wrap=True)
 
 
 class _JsonHandler(logging.FileHandler):

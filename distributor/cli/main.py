@@ -81,11 +81,9 @@ def cli(context: click.Context, settings: Settings, /, **orders: object) -> None
     serve the certificate. Without --all, --host or --tag nothing is delivered.
     """
     if context.invoked_subcommand is not None:
-        given = [name for name, value in orders.items() if value]
+        given = [one.opts[0] for one in context.command.params if orders.get(one.name or "")]
         if given:
-            raise click.UsageError(
-                f"--{given[0].replace('_', '-')} does not go with '{context.invoked_subcommand}'."
-            )
+            raise click.UsageError(f"{given[0]} does not go with '{context.invoked_subcommand}'.")
         return
     if not any(orders.values()):
         click.echo(context.get_help())

@@ -73,7 +73,7 @@ def shown_as_json(one: Shown, now: datetime) -> dict[str, Any]:
     from distributor.model.bundle import describe
     from distributor.model.times import rfc3339
 
-    data: dict[str, Any] = {"what": one.what}
+    data: dict[str, Any] = {"what": one.what, "chain": None}
     if one.certificates:
         about, leaf = describe(one.certificates, one.what), one.certificates[0]
         ends = leaf.not_valid_after_utc

@@ -1,11 +1,12 @@
 """`distribute trust`: look at a host's TLS certificate, and pin it."""
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from distributor.cli.settings import NOT_WELL, OK, Settings, global_options
+from distributor.cli.settings import NOT_WELL, OK, USAGE, Settings, global_options
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -41,6 +42,7 @@ def trust(
 
     if fingerprint is not None and len(hosts) > 1:
         raise UsageError("--fingerprint is for one host", hint="name one host at a time")
+    expected = _as_ours(fingerprint) if fingerprint is not None else None
     inventory = settings.load_inventory()
     chosen = select(inventory, all_hosts=False, hosts=hosts, tags=())
     store = settings.store()
@@ -48,13 +50,30 @@ def trust(
     with store.lock():
         for host in chosen:
             try:
-                pinned = _pin(settings, store, host, fingerprint, yes)
+                ended = OK if _pin(settings, store, host, expected, yes) else NOT_WELL
             except DistributorError as error:
-                pinned = False
+                ended = USAGE if isinstance(error, UsageError) else NOT_WELL
                 for line in error_lines(error, f"{host.name}  "):
                     settings.stderr().print(line, soft_wrap=True)
-            code = code if pinned else NOT_WELL
+            code = max(code, ended)
     context.exit(code)
+
+
+def _as_ours(text: str) -> str:
+    """Return a fingerprint as reports have it; browsers and openssl put colons and capitals.
+
+    Raises UsageError for anything but SHA-256.
+    """
+    from distributor.model.errors import UsageError
+    from distributor.model.text import printable
+
+    found = re.fullmatch("(?:sha256)?([0-9a-f]{64})", text.strip().lower().replace(":", ""))
+    if found is None:
+        raise UsageError(
+            f"'{printable(text)}' is no SHA-256 fingerprint",
+            hint="give sha256: and 64 hex digits; colons between them do no harm",
+        )
+    return f"sha256:{found[1]}"
 
 
 def _pin(

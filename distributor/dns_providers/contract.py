@@ -20,7 +20,7 @@ class Receipt:
 
 
 class DnsProvider(Protocol):
-    """Publishes TXT values. Raises DnsRefused and nothing else."""
+    """Publishes TXT values. Raises DnsRefused, or SecretError when its key cannot be fetched."""
 
     def present(self, receipt: Receipt) -> None:
         """Publish the values; the receipt was journalled before."""

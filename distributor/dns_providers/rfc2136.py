@@ -74,7 +74,15 @@ class Rfc2136:
         )
 
     def _send(self, update: dns.message.Message, doing: str) -> None:
-        rcode = self._ask(update, doing).rcode()
+        answer = self._ask(update, doing)
+        rcode = answer.rcode()
+        if rcode == dns.rcode.NOERROR and not answer.had_tsig:
+            # RFC 8945 section 5.3: an answer without signature could be anybody's.
+            raise DnsRefused(
+                f"{doing}: the answer of {self._settings.server} is not signed",
+                hint="is this the nameserver that has the key?",
+                step="dns",
+            )
         if rcode != dns.rcode.NOERROR:
             raise DnsRefused(
                 f"{doing}: {self._settings.server} answers {dns.rcode.to_text(rcode)}",

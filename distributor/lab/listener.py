@@ -146,6 +146,9 @@ class Listener:
         raw.setblocking(True)
         raw.settimeout(_PATIENCE)
         try:
+            # As nginx does: else an answer waits for the client to acknowledge session tickets.
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw.getpeername()  # fails for a client that has gone: wrap_socket would leak the socket
             connection = context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
         except OSError:  # the client has left already
             raw.close()

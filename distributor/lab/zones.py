@@ -75,7 +75,7 @@ class Zones:
         self.updates = 0
 
     def put(self, name: str, rdtype: str, *values: str, ttl: int = _TTL) -> None:
-        """Make `values` the whole record set of `name`.
+        """Make `values` the whole record set of `name`; without values there is none.
 
         Queries see it at once, or after the updates before it that still lag. Values are in zone
         file form. ValueError for a name outside the zones, and for wildcards,
@@ -88,9 +88,12 @@ class Zones:
             zone = self._zone_of(owner)
             if zone is None:
                 raise ValueError(f"{name}: not inside a zone of this nameserver")
-            rdataset = dns.rdataset.from_text(dns.rdataclass.IN, rdtype, ttl, *values)
             with zone.data.writer() as transaction:
-                transaction.replace(owner, rdataset)
+                if values:
+                    rdataset = dns.rdataset.from_text(dns.rdataclass.IN, rdtype, ttl, *values)
+                    transaction.replace(owner, rdataset)
+                else:
+                    transaction.delete(owner, rdtype)
                 transaction.update_serial(name=zone.origin)
             zone.committed(0.0)
 

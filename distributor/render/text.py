@@ -51,6 +51,7 @@ def host_lines(outcome: Outcome, *, details: bool) -> Iterator[Text]:
     said += [f"{outcome.seconds:.1f} s"] if outcome.seconds else []
     if outcome.proof is not None:
         said.append(f"proof: {outcome.proof}")
+    said += ["seen to be as it was before"] if outcome.status == "rolled_back" else []
     yield line.append(", ".join(said))
     if outcome.plan is not None and (details or outcome.status in _SHOWS_PLAN):
         yield from plan_lines(outcome.plan)

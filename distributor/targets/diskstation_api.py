@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from distributor.clients.dsm import DsmSession, is_away
 from distributor.model.bundle import Bundle, Certificate, assemble, fingerprint
-from distributor.model.choice import EVERY_SERVICE, SYSTEM_DEFAULT, services_matching
+from distributor.model.choice import EVERY_SERVICE, SYSTEM_DEFAULT
 from distributor.model.endpoints import Served
 from distributor.model.errors import (
     ApplyFailed,
@@ -26,18 +28,12 @@ from distributor.model.state import (
     CERTIFICATE,
     CHAIN,
     DEFAULT,
-    DEVICE,
     ISSUED_BY,
     LEAF,
-    MANAGED_BY,
     NAMES,
     NOT_AFTER,
-    NOT_BEFORE,
     SAKE,
-    SELF_SIGNED,
     TAKES,
-    UNREADABLE,
-    UPLOADED,
     Address,
     FactValue,
     State,
@@ -45,7 +41,8 @@ from distributor.model.state import (
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
 from distributor.protocol.archive import parse_export
-from distributor.protocol.dsm import Entry, Move
+from distributor.protocol.dsm import Move
+from distributor.targets.diskstation_facts import observed_state
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +138,7 @@ class DiskstationSession:
         The list tells neither serial nor fingerprint; an entry that no endpoint serves keeps its
         leaf UNREADABLE.
         """
-        return _observed(self._dsm.certificates(), served)
+        return observed_state(self._dsm.certificates(), served)
 
     def snapshot(self, plan: Plan) -> Snapshot:
         """Keep the pair of every entry that will be overwritten: from the store, else exported."""
@@ -185,7 +182,7 @@ class DiskstationSession:
         for entry, bundle in snapshot.pairs.items():
             self._import(entry, bundle, as_default=False)
         default = before.get(DEFAULT, CERTIFICATE)
-        current = _observed(self._dsm.certificates(), ())
+        current = observed_state(self._dsm.certificates(), ())
         if isinstance(default, Address) and current.get(DEFAULT, CERTIFICATE) != default:
             self._dsm.make_default(default.id, default.name)
         self._bind(
@@ -215,7 +212,7 @@ class DiskstationSession:
                     step="rollback",
                 )
             ids = [entry.id for entry in leftover]
-            if self._sent(lambda ids=ids: self._dsm.delete(ids)):
+            if self._sent(partial(self._dsm.delete, ids)):
                 return
         raise RollbackFailed(
             "the new certificate could not be removed",
@@ -231,8 +228,11 @@ class DiskstationSession:
             return stored
         try:
             pair = parse_export(self._dsm.export(address.id))
-            bundle = assemble(
-                certificate=pair.certificate, chain=pair.chain, private_key=pair.private_key
+            bundle = _as_served(
+                assemble(
+                    certificate=pair.certificate, chain=pair.chain, private_key=pair.private_key
+                ),
+                plan.observed.get(address, CHAIN),
             )
         except (DeviceRefused, BundleError) as error:
             raise UnsafePlan(
@@ -300,7 +300,7 @@ class DiskstationSession:
             moves = self._moves(wanted)
             if not moves:
                 return
-            if self._sent(lambda moves=moves: self._dsm.move(moves)):
+            if self._sent(partial(self._dsm.move, moves)):
                 break
         stuck = self._moves(wanted)
         if stuck:
@@ -347,64 +347,15 @@ def _entry_facts(certificate: Certificate) -> dict[str, FactValue]:
     return facts
 
 
-def _observed(entries: Sequence[Entry], served: Sequence[Served]) -> State:
-    facts: dict[Address, dict[str, FactValue]] = {}
-    for entry in entries:
-        address = Address("certificate", entry.description, entry.id)
-        facts[address] = {
-            LEAF: UNREADABLE,
-            CHAIN: UNREADABLE,
-            NAMES: entry.names,
-            NOT_BEFORE: rfc3339(entry.valid_from),
-            NOT_AFTER: rfc3339(entry.valid_till),
-            ISSUED_BY: printable(entry.issued_by),
-            MANAGED_BY: _managed_by(entry),
-        }
-        for service in entry.services:
-            facts[Address("service", service.display_name, service.id)] = {CERTIFICATE: address}
-        if entry.is_default:
-            facts[DEFAULT] = {CERTIFICATE: address}
-    bare = State(facts)
-    for address, shown in _shown(bare, served).items():
-        facts[address] |= shown
-    return State(facts)
-
-
-def _shown(state: State, served: Sequence[Served]) -> dict[Address, dict[str, FactValue]]:
-    """Return what handshakes tell of entries, by the service that answered."""
-    seen: dict[Address, list[Certificate]] = {}
-    for one in served:
-        if one.certificate is None or one.endpoint.service is None:
-            continue
-        for service in services_matching(state, one.endpoint.service):
-            entry = state.get(service, CERTIFICATE)
-            if isinstance(entry, Address):
-                seen.setdefault(entry, []).append(one.certificate)
-    return {
-        entry: {LEAF: _one([c.leaf for c in shown]), CHAIN: _same([c.chain for c in shown])}
-        for entry, shown in seen.items()
-    }
-
-
-def _one(leaves: list[str]) -> FactValue:
-    # Endpoints of one entry that serve different leaves: one of them was not reloaded. That is
-    # different from any single leaf, so that the entry is brought anew.
-    distinct = sorted(set(leaves))
-    return distinct[0] if len(distinct) == 1 else tuple(distinct)
-
-
-def _same(chains: list[tuple[str, ...]]) -> FactValue:
-    return chains[0] if len(set(chains)) == 1 else tuple(sorted({str(one) for one in chains}))
+def _as_served(bundle: Bundle, chain: FactValue | None) -> Bundle:
+    """Leave out what an export brings along but the box does not serve, such as its own CA."""
+    if not isinstance(chain, tuple):
+        return bundle
+    return replace(bundle, chain=tuple(one for one in bundle.chain if fingerprint(one) in chain))
 
 
 def _chain_of(bundle: Bundle) -> tuple[str, ...]:
     return tuple(fingerprint(link) for link in bundle.chain)
-
-
-def _managed_by(entry: Entry) -> str:
-    if entry.self_signed:
-        return SELF_SIGNED
-    return DEVICE if entry.renewable or not entry.user_deletable else UPLOADED
 
 
 def _entries_of(plan: Plan) -> set[Address]:

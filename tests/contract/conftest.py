@@ -6,4 +6,5 @@ pytest.register_assert_rewrite(
     "tests.contract.target_laws",
     "tests.contract.dns_provider_laws",
     "tests.contract.source_laws",
+    "tests.contract.watch",
 )

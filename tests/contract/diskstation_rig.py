@@ -32,7 +32,7 @@ from tests.certs import NOW
 from tests.contract.scenarios import DSM, PROXY, Scenario
 from tests.contract.target_laws import Counted, Raw, RawEntry, Rig, When
 
-QUICK = Knobs(restart_delay=0.01, restart_seconds=0.05)
+QUICK = Knobs(restart_delay=0.002, restart_seconds=0.008)
 SERVICES = (DSM_DESKTOP, FTPS_SERVICE, DRIVE_SERVICE, reverse_proxy(PROXY), QUICKCONNECT)
 PATIENCE = 5.0
 
@@ -44,7 +44,7 @@ def _factory() -> Material:
 
 def short_sleep(seconds: float) -> None:
     """Wait as the product does, but no longer than a restart of these boxes needs."""
-    time.sleep(min(seconds, 0.02))
+    time.sleep(min(seconds, 0.005))
 
 
 class DiskstationRig(Rig):
@@ -158,7 +158,7 @@ class DiskstationRig(Rig):
             self._sessions |= {login.session.sid, login.session.token}
             return login
 
-        self.box._accounts.login = noted  # type: ignore[method-assign]  # the sessions are secrets to look for
+        self.box._accounts.login = noted  # type: ignore[method-assign,assignment]  # to know its secrets
 
 
 @contextmanager
@@ -166,9 +166,7 @@ def diskstation_rig(
     scenario: Scenario, folder: Path, profile: Profile, knobs: Knobs = QUICK
 ) -> Iterator[DiskstationRig]:
     """Give a box that holds what the scenario says; `knobs` work from its first request on."""
-    box = DiskStation(
-        "attic", profile=profile, services=SERVICES, knobs=knobs, factory=_factory()
-    )
+    box = DiskStation("attic", profile=profile, services=SERVICES, knobs=knobs, factory=_factory())
     store = Store(folder)
     for one in scenario.placed:
         bundle = one.bundle

@@ -44,8 +44,12 @@ class MemoryRig(Rig):
             bindings=dict.fromkeys(_IDS.values(), FACTORY),
         )
         for one in scenario.placed:
-            bundle = one.bundle if one.has_chain else one.bundle.__class__(
-                leaf=one.bundle.leaf, chain=(), private_key_pem=one.bundle.private_key_pem
+            bundle = (
+                one.bundle
+                if one.has_chain
+                else one.bundle.__class__(
+                    leaf=one.bundle.leaf, chain=(), private_key_pem=one.bundle.private_key_pem
+                )
             )
             self.device.entries[one.id] = (one.description, bundle)
             self.device.bindings |= {_IDS[name]: one.id for name in one.services}

@@ -1,18 +1,15 @@
 """The laws of `targets.contract` as tests. A kind runs them by giving a rig for its device."""
 
-import logging
-import stat
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
 
-from distributor.model.bundle import Bundle, Certificate
+from distributor.model.bundle import Certificate
 from distributor.model.endpoints import Served, all_serve
 from distributor.model.errors import Ambiguous, DistributorError
 from distributor.model.hosts import Host
@@ -22,6 +19,7 @@ from distributor.model.state import CERTIFICATE, CHAIN, DEFAULT, LEAF, UNREADABL
 from distributor.store import Store
 from distributor.targets.contract import Session, Target
 from tests.contract.scenarios import DSM, FTPS, SCENARIOS, STRANGERS, Scenario, ours
+from tests.contract.watch import Watch, key_lines, require_private, watched
 
 When = Literal["before", "after"]
 Counted = Literal["writes", "requests"]
@@ -114,68 +112,14 @@ class Rig(ABC):
         assert kept is not None
         return kept
 
-    def apply(self) -> tuple[Plan, Snapshot]:
+    def apply(self, target: Target | None = None) -> tuple[Plan, Snapshot]:
+        """Look, plan, keep and apply, in one session."""
         served = self.served()
-        with self.target().open() as session:
+        with (target or self.target()).open() as session:
             plan = self.plan(session.inspect(served))
             kept = self.keep(session, plan)
             session.apply(plan, self.scenario.bundles)
         return plan, kept
-
-
-@dataclass
-class Watch(logging.Handler):
-    """Collects everything that is said, and holds it against what must not be said."""
-
-    said: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__(logging.DEBUG)
-
-    __hash__ = logging.Handler.__hash__
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.said += [record.getMessage(), repr(record.args)]
-        if record.exc_info is not None:
-            self.said.append(logging.Formatter().formatException(record.exc_info))
-
-    def hear(self, *things: object) -> None:
-        """Take what a person could be shown of these."""
-        for thing in things:
-            self.said += [repr(thing), str(thing)]
-            if isinstance(thing, BaseException):
-                self.said += traceback.format_exception(thing)
-
-    def require_silence(self, secrets: Iterable[str]) -> None:
-        everything = "\n".join(self.said)
-        for secret in secrets:
-            assert secret not in everything
-
-
-@contextmanager
-def watched() -> Any:
-    """Hear every logger at DEBUG for as long as the context lasts."""
-    watch, root = Watch(), logging.getLogger()
-    level = root.level
-    root.addHandler(watch)
-    root.setLevel(logging.DEBUG)
-    try:
-        yield watch
-    finally:
-        root.removeHandler(watch)
-        root.setLevel(level)
-
-
-def key_lines(*bundles: Bundle) -> set[str]:
-    """The lines of the private keys that give something away."""
-    lines = (line for b in bundles for line in b.private_key_pem.reveal().splitlines())
-    return {line for line in lines if "-----" not in line and len(line) > 20}
-
-
-def require_private(folder: Path) -> None:
-    """Nobody else may read what lies in the state folder."""
-    for path in folder.rglob("*"):
-        assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
 
 
 class TargetLaws(ABC):
@@ -296,9 +240,19 @@ class TargetLaws(ABC):
 
     def test_a_rollback_undoes_all_of_it(self, make: Any, scenario: Scenario) -> None:
         with make(scenario) as rig:
-            before, state = rig.raw(), rig.inspect()
-            _, kept = rig.apply()
+            before, state, target = rig.raw(), rig.inspect(), rig.target()
+            _, kept = rig.apply(target)
             assert rig.raw() != before
+            _roll_back(rig, kept, target)  # at once: the device may still be restarting
+            _require_restored(rig, before, state)
+
+    def test_another_process_can_undo_it_later(self, make: Any, scenario: Scenario) -> None:
+        with make(scenario) as rig:
+            before, state = rig.raw(), rig.inspect()
+            rig.apply()
+            rig.served()  # once it is at rest
+            kept = Store(rig.store.folder).snapshots.last(rig.host.name)
+            assert kept is not None
             _roll_back(rig, kept)
             _require_restored(rig, before, state)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from distributor.clients.certificate_authority import (
+    ISSUE_SECONDS,
     NONCE_TRIES,
     CertificateAuthority,
     OrderResource,
@@ -278,7 +279,7 @@ def test_an_order_is_finished_after_some_waiting(
     ]
     script.replies["/certificate/1"] = [(200, {}, "-----BEGIN CERTIFICATE-----\n")]
     assert ca.finish(order, soon(clock)) == "-----BEGIN CERTIFICATE-----\n"
-    assert clock.slept == [4]
+    assert clock.slept == [ISSUE_SECONDS, 4]
 
 
 def test_an_order_that_the_ca_gives_up_says_why(

@@ -1,0 +1,277 @@
+"""A rig around Pebble and the lab's nameservers, and ways to cut a run short."""
+
+import base64
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dns.tsig
+
+from distributor.clients.certificate_authority import CertificateAuthority, OrderResource
+from distributor.clients.nameservers import Nameservers
+from distributor.dns_providers.contract import DnsProvider, Receipt
+from distributor.dns_providers.rfc2136 import Rfc2136
+from distributor.lab.authority import Authority
+from distributor.lab.nameserver import Nameserver
+from distributor.model.errors import (
+    Interrupted,
+    SecretError,
+)
+from distributor.model.hosts import (
+    AcmeSource,
+    PlainSecret,
+    Rfc2136Settings,
+    SocketAddress,
+    WantedCertificate,
+)
+from distributor.model.secret import Secret
+from distributor.sources.acme import Acme
+from distributor.sources.contract import Source
+from distributor.store import Store
+from tests.contract.source_laws import NAMES, SourceRig
+from tests.e2e.servers import send_update
+
+SECRET = base64.b64encode(b"the lab's own TSIG key, 32 bytes").decode()
+CHALLENGE = "_acme-challenge.example.test"
+
+
+def short_sleep(seconds: float) -> None:
+    """Wait as the product does, but no longer than servers on loopback need."""
+    time.sleep(min(seconds, 0.05))
+
+
+def killed() -> Interrupted:
+    return Interrupted("killed", hint="on purpose", step="test")
+
+
+@dataclass(frozen=True)
+class Servers:
+    nameserver: Nameserver
+    """Pebble asks this one."""
+    unseen: Nameserver
+    """Serves the same zone, and Pebble does not know of it."""
+    pebble: Authority
+    other_pebble: Authority
+
+
+@dataclass
+class Spied:
+    """Calls to the CA that made or took up something."""
+
+    orders: list[str] = field(default_factory=list)
+    registrations: int = 0
+
+
+class SpiedAuthority(CertificateAuthority):
+    spied: Spied
+
+    def new_order(self, csr_pem: bytes) -> OrderResource:
+        order = super().new_order(csr_pem)
+        self.spied.orders.append(str(order.uri))
+        return order
+
+    def register(self, email: str | None) -> str:
+        self.spied.registrations += 1
+        return super().register(email)
+
+
+class KilledBeforeFinish(SpiedAuthority):
+    def finish(self, order: OrderResource, deadline: datetime) -> str:  # noqa: ARG002 - the client's
+        raise killed()
+
+
+class KilledAfterFinish(SpiedAuthority):
+    def finish(self, order: OrderResource, deadline: datetime) -> str:
+        super().finish(order, deadline)
+        raise killed()
+
+
+class KilledAfterValidation(SpiedAuthority):
+    def wait_until_valid(self, order: OrderResource, deadline: datetime) -> None:
+        super().wait_until_valid(order, deadline)
+        raise killed()
+
+
+class FailingProvider:
+    """Publishes by another one, and raises at the n-th call of a method."""
+
+    def __init__(self, real: DnsProvider, method: str, error: Exception, nth: int = 1) -> None:
+        self._real, self._method, self._error, self._left = real, method, error, nth
+
+    def present(self, receipt: Receipt) -> None:
+        self._call("present", receipt)
+
+    def cleanup(self, receipt: Receipt) -> None:
+        self._call("cleanup", receipt)
+
+    def _call(self, method: str, receipt: Receipt) -> None:
+        if method == self._method:
+            self._left -= 1
+            if self._left <= 0:
+                raise self._error
+        getattr(self._real, method)(receipt)
+
+
+class SeesJournal:
+    """Publishes by another one, after it looked into the journal as it is on the disk."""
+
+    def __init__(self, real: DnsProvider, store: Store) -> None:
+        self._real, self._store = real, store
+        self.noted: list[dict[str, tuple[str, ...]]] = []
+        self.urls: list[str | None] = []
+
+    def present(self, receipt: Receipt) -> None:
+        pending = Store(self._store.folder).orders.load("wild")
+        assert pending is not None
+        self.urls.append(pending.url)
+        self.noted.append(Store(self._store.folder).orders.challenges("wild"))
+        assert set(receipt.values) <= set(self.noted[-1][receipt.name])
+        self._real.present(receipt)
+
+    def cleanup(self, receipt: Receipt) -> None:
+        self._real.cleanup(receipt)
+
+
+class AcmeRig(SourceRig):
+    name = "wild"
+
+    def __init__(self, servers: Servers, folder: Path) -> None:
+        self.servers = servers
+        self.store = Store(folder)
+        self.spied = Spied()
+
+    def source(self) -> Source:
+        return self.acme()
+
+    def acme(self, **other: Any) -> Acme:
+        """A source as `wiring` makes it, with some part replaced."""
+        known: dict[str, Any] = {
+            "wanted": WantedCertificate(
+                name=self.name, source=self.settings(), names=NAMES, key_type="ec256"
+            ),
+            "source": self.settings(),
+            "store": self.store,
+            "connect": self.connect(),
+            "provider": self.provider(),
+            "nameservers": self.nameservers(),
+            "propagation_timeout": timedelta(seconds=10),
+            "roots": lambda: (),
+            "now": lambda: datetime.now(UTC),
+        }
+        return Acme(**(known | other))
+
+    def settings(self, url: str | None = None) -> AcmeSource:
+        return AcmeSource(
+            ca="lab",
+            directory_url=url or self.servers.pebble.directory_url,
+            email="admin@example.test",
+            agree_tos=True,
+            dns="lab",
+            ca_bundle=self.servers.pebble.ca_bundle,
+        )
+
+    def at(self, url: str, ca_bundle: Path | None = None) -> Acme:
+        """The source with another CA."""
+        settings = self.settings(url)
+        if ca_bundle is not None:
+            settings = replace(settings, ca_bundle=ca_bundle)
+        wanted = replace(self.acme().wanted, source=settings)
+        return self.acme(wanted=wanted, source=settings)
+
+    def connect(
+        self, kind: type[SpiedAuthority] = SpiedAuthority
+    ) -> Callable[[AcmeSource, Secret], CertificateAuthority]:
+        def connect(source: AcmeSource, key: Secret) -> CertificateAuthority:
+            authority = kind(
+                source.directory_url,
+                key,
+                ca_bundle=source.ca_bundle,
+                sleep=short_sleep,
+                now=lambda: datetime.now(UTC),
+            )
+            authority.spied = self.spied
+            return authority
+
+        return connect
+
+    def provider(self, server: Nameserver | None = None, key_name: str = "lab-key") -> DnsProvider:
+        address = SocketAddress(*(server or self.servers.nameserver).address)
+        settings = Rfc2136Settings(
+            server=address,
+            key_name=key_name,
+            key_algorithm="hmac-sha256",
+            key=PlainSecret(Secret(SECRET)),
+        )
+        return Rfc2136(settings, lambda: Secret(SECRET))
+
+    def nameservers(
+        self,
+        server: Nameserver | None = None,
+        sleep: Callable[[float], None] = short_sleep,
+    ) -> Nameservers:
+        address = SocketAddress(*(server or self.servers.nameserver).address)
+        return Nameservers(
+            resolvers=[address], nameservers=[address], sleep=sleep, now=lambda: datetime.now(UTC)
+        )
+
+    def failures(self) -> dict[str, Callable[[], Source]]:
+        real = self.provider
+        return {
+            "the CA is down": lambda: self.at(dead_url()),
+            "that is no CA": lambda: self.at(f"{self.servers.pebble.directory_url}/nothing"),
+            "the CA is not trusted": lambda: self.at(
+                self.servers.other_pebble.directory_url, self.servers.pebble.ca_bundle
+            ),
+            "DNS refuses the key": lambda: self.acme(provider=real(key_name="nobody")),
+            "the key of DNS is not to be had": lambda: self.acme(
+                provider=FailingProvider(real(), "present", SecretError("not set", hint="set it"))
+            ),
+            "the values do not spread": lambda: self.acme(
+                provider=real(self.servers.unseen), propagation_timeout=timedelta(0)
+            ),
+            "the CA does not see the values": lambda: self.acme(
+                provider=real(self.servers.unseen),
+                nameservers=self.nameservers(self.servers.unseen),
+            ),
+            "killed": lambda: self.acme(connect=self.connect(KilledBeforeFinish)),
+        }
+
+    def outside(self) -> object:
+        servers = (self.servers.nameserver, self.servers.unseen)
+        return [server.records(CHALLENGE, "TXT") for server in servers]
+
+    @property
+    def published(self) -> set[str]:
+        return self.servers.nameserver.records(CHALLENGE, "TXT")
+
+
+def dead_url() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        return f"https://127.0.0.1:{unused.getsockname()[1]}/dir"
+
+
+@contextmanager
+def acme_rig(servers: Servers, folder: Path) -> Iterator[AcmeRig]:
+    rig = AcmeRig(servers, folder)
+    try:
+        yield rig
+        assert rig.outside() == [set(), set()]
+    finally:
+        servers.nameserver.lag = 0.0
+        for server in (servers.nameserver, servers.unseen):
+            forget_challenges(server)
+
+
+def forget_challenges(server: Nameserver) -> None:
+    """Remove whatever stands at the challenge's name, as its zone's owner would."""
+    key = dns.tsig.Key("lab-key", base64.b64decode(SECRET), "hmac-sha256")
+    send_update(server.address, "example.test", key, lambda u: u.delete(f"{CHALLENGE}.", "TXT"))
+
+
+def hush(_line: str) -> None:
+    """Take a line of progress, for nobody."""
