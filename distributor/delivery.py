@@ -8,8 +8,8 @@ from time import monotonic
 from typing import Any, Final, Protocol
 
 from distributor.model.bundle import Bundle, Certificate
-from distributor.model.choice import resolve
-from distributor.model.endpoints import Served, all_serve
+from distributor.model.choice import resolve, services_behind
+from distributor.model.endpoints import Served, all_serve, astray_error
 from distributor.model.errors import (
     DistributorError,
     RollbackFailed,
@@ -18,14 +18,22 @@ from distributor.model.errors import (
     UnsafePlan,
     VerifyFailed,
 )
-from distributor.model.hazards import Asked, Hazard, hazards, refused
+from distributor.model.hazards import (
+    NOT_RESTORABLE,
+    Foresight,
+    Hazard,
+    asked_for,
+    hazards,
+    in_order,
+    refused,
+)
+from distributor.model.holds import Hold
 from distributor.model.hosts import Endpoint, Host, SocketAddress
 from distributor.model.plan import Plan, diff, make_plan
 from distributor.model.report import HostStatus, Outcome, Proof
 from distributor.model.reviewed import Reviewed
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import LEAF, UNREADABLE, State
-from distributor.model.text import printable
 from distributor.targets.contract import Session, Target
 from distributor.unexpected import known_errors
 
@@ -46,8 +54,17 @@ class Tools(Protocol):
     def target(self, host: Host, certificates: Mapping[str, Certificate]) -> Target:
         """Return the driver of a host, trusting what it served and what it is to serve."""
 
+    def versions(self, certificate: str) -> tuple[Certificate, ...]:
+        """Return what may be shown of all versions of a certificate that the store holds."""
+
     def keep(self, snapshot: Snapshot) -> None:
         """Write a snapshot to disk."""
+
+    def hold(self, host: str) -> Hold | None:
+        """Return what is remembered of a host that did not take what it was to get."""
+
+    def put_hold(self, host: str, hold: Hold | None) -> None:
+        """Remember that, or forget it for None."""
 
     def remember(self, host: Host) -> None:
         """Move the pin of the host to what it serves now, after that was verified."""
@@ -70,6 +87,8 @@ class Visit:
     outcome: Outcome
     """What is known so far: plan, endpoints, hazards, time spent."""
     plan: Plan
+    may_lose: bool
+    """Whether a person accepted that something could not be put back."""
 
     def close(self) -> None:
         """Sign out."""
@@ -100,25 +119,29 @@ def observe(
         tools.step(host.name, "looking")
         observed = session.inspect(served)
         if reviewed is not None:
-            _require_reviewed(host, observed, target, reviewed)
-        plan = _plan(host, observed, target, certificates)
+            _require_reviewed(host, observed, target, reviewed, tools)
+        plan = _plan(host, observed, target, certificates, tools)
+        seen = Foresight() if plan.is_noop else session.foresee(plan)
+        plan = replace(plan, notes=(*plan.notes, *seen.notes))
         outcome = replace(
             new_outcome(host, "planned"),
             plan=plan,
             endpoints=served,
             wanted=tuple(certificates.values()),
-            hazards=hazards(plan, asked_for(host), session.traits),
+            hazards=in_order((*hazards(plan, asked_for(host), session.traits), *seen.hazards)),
             seconds=monotonic() - began,
         )
         if plan.is_noop:
             return _nothing_to_do(host, outcome, observed, target, None if dry_run else tools)
-        left = refused(outcome.hazards, accepted | host.accept)
+        accepted |= host.accept
+        left = refused(outcome.hazards, accepted)
         if left:
             return replace(outcome, status="refused", error=_unsafe(host, left))
         if dry_run:
             return outcome
         tools.step(host.name, "waiting for its turn")
-        return Visit(host, target, session, closing.pop_all(), outcome, plan)
+        may_lose = NOT_RESTORABLE in accepted
+        return Visit(host, target, session, closing.pop_all(), outcome, plan, may_lose)
     raise AssertionError("the context above swallows nothing")
 
 
@@ -130,7 +153,7 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
         try:
             _require_answering(visit.outcome.endpoints)
             tools.step(host.name, "keeping what is there")
-            snapshot = visit.session.snapshot(plan)
+            snapshot = visit.session.snapshot(plan, may_lose=visit.may_lose)
             tools.keep(snapshot)
         except UnsafePlan as error:
             return _ended(visit, began, status="refused", error=error)
@@ -153,7 +176,7 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
             status="changed",
             endpoints=served,
             proof=proof,
-            warnings=_remember(host, tools),
+            warnings=(*_remove(visit, tools), *_remember(host, tools)),
         )
 
 
@@ -169,29 +192,28 @@ def new_outcome(host: Host, status: HostStatus, error: DistributorError | None =
     )
 
 
-def asked_for(host: Host) -> Asked:
-    """Return what the inventory asks of a host by name."""
-    listed = (one.services for one in host.deliveries if isinstance(one.services, tuple))
-    return Asked(
-        default=any(one.default for one in host.deliveries),
-        services=frozenset(selector.casefold() for services in listed for selector in services),
-    )
-
-
 def _plan(
-    host: Host, observed: State, target: Target, certificates: Mapping[str, Certificate]
+    host: Host,
+    observed: State,
+    target: Target,
+    certificates: Mapping[str, Certificate],
+    tools: Tools,
 ) -> Plan:
-    proved = {one.service for one in host.endpoints if one.service is not None}
+    going = {one.certificate for one in host.deliveries if one.remove_superseded}
+    proved = {service.id for one in host.endpoints for service in services_behind(observed, one)}
     return make_plan(
         host.name,
         observed,
         target.desired(certificates),
         tuple(certificates.values()),
         proved_services=proved,
+        versions={name: tools.versions(name) for name in sorted(going)},
     )
 
 
-def _require_reviewed(host: Host, observed: State, target: Target, reviewed: Reviewed) -> None:
+def _require_reviewed(
+    host: Host, observed: State, target: Target, reviewed: Reviewed, tools: Tools
+) -> None:
     plan = _plan(
         host,
         observed,
@@ -201,6 +223,7 @@ def _require_reviewed(host: Host, observed: State, target: Target, reviewed: Rev
             for name in host.certificates
             if name in reviewed.certificates
         },
+        tools,
     )
     if plan.digest != reviewed.digests.get(host.name):
         raise StalePlan(
@@ -216,7 +239,7 @@ def _nothing_to_do(
     wanted = {one.name: one for one in outcome.wanted}
     astray = [one for one in outcome.endpoints if not all_serve((one,), wanted)]
     if astray:
-        return replace(outcome, status="failed", error=_astray(astray))
+        return replace(outcome, status="failed", error=astray_error(astray))
     proof = _proof(observed, target, outcome.wanted, outcome.endpoints)
     warnings = _remember(host, tools) if tools is not None else ()
     return replace(outcome, status="unchanged", proof=proof, warnings=warnings)
@@ -248,7 +271,7 @@ def _verified(visit: Visit, tools: Tools) -> tuple[tuple[Served, ...], State]:
     served = _wait_for(visit.host, tools, lambda shown: all_serve(shown, wanted))
     astray = [one for one in served if not all_serve((one,), wanted)]
     if astray:
-        raise _astray(astray)
+        raise astray_error(astray)
     state = visit.session.inspect(served)
     left = diff(state, visit.target.desired(wanted))
     if left:
@@ -289,6 +312,20 @@ def _put_back(
         )
     _remember(visit.host, tools)
     return "rolled_back", reason
+
+
+def _remove(visit: Visit, tools: Tools) -> tuple[str, ...]:
+    """Remove what is superseded; the host is well in any case, so a failure is a warning."""
+    if not visit.plan.removals:
+        return ()
+    tools.step(visit.host.name, "removing what is superseded")
+    try:
+        with known_errors(f"host={visit.host.name}"):
+            visit.session.remove(visit.plan)
+    except DistributorError as error:
+        log.warning("host=%s step=remove error=%s", visit.host.name, error.kind)
+        return (f"{error.message}; {error.hint}" if error.hint else error.message,)
+    return ()
 
 
 def _require_as_before(is_so: bool) -> None:
@@ -338,29 +375,6 @@ def _proof(
     entries = resolve(state, target.desired({one.name: one for one in certificates}))
     held = [entry for entry in entries.facts if entry.kind == "certificate"]
     return "dates" if any(state.get(e, LEAF) is UNREADABLE for e in held) else "handshake"
-
-
-def _astray(astray: Sequence[Served]) -> VerifyFailed:
-    one = astray[0]
-    more = f" (and {len(astray) - 1} more)" if len(astray) > 1 else ""
-    if one.error is not None:
-        return VerifyFailed(
-            f"{one.endpoint} does not prove it: {one.error.message}{more}",
-            hint=one.error.hint,
-            step="handshake",
-        )
-    shown = one.certificate
-    serves = (
-        f"{shown.leaf} ({', '.join(map(printable, shown.names)) or 'no names'}), issued by "
-        f"{printable(shown.issued_by)}"
-        if shown is not None
-        else "nothing"
-    )
-    return VerifyFailed(
-        f"{one.endpoint} serves {serves}{more}",
-        hint="which service of the box answers there? Name it as `service` of this endpoint",
-        step="handshake",
-    )
 
 
 def _unsafe(host: Host, left: Sequence[Hazard]) -> UnsafePlan:

@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 from distributor.model.bundle import Bundle, Certificate
-from distributor.model.errors import BundleError, DistributorError, Interrupted
-from distributor.model.renewal import Renewal
+from distributor.model.errors import BundleError, DistributorError, Interrupted, IssuanceError
+from distributor.model.renewal import Hints, Renewal
 from distributor.model.report import CertificateOutcome
 from distributor.model.reviewed import Reviewed, is_fulfilled
 from distributor.sources.contract import Ready, Source
@@ -75,10 +75,23 @@ def obtain(
     When a due one cannot be obtained, the outcome says so, and the current one is delivered as long
     as it is valid.
     """
+    hints = Hints() if terms.no_renew or terms.renew_now else source.look()
+    found = _obtained(source, hints, terms, listener, stop, now)
+    return replace(found, outcome=replace(found.outcome, warnings=hints.warnings))
+
+
+def _obtained(
+    source: Source,
+    hints: Hints,
+    terms: Terms,
+    listener: Listener,
+    stop: threading.Event,
+    now: Callable[[], datetime],
+) -> Obtained:
     name = source.forecast().name
     try:
         ready = source.current()
-        renewal = _renewal(source, ready, terms, now())
+        renewal = _renewal(source, ready, hints, terms, now())
         if not terms.dry_run:
             for line in source.tidy():
                 listener.certificate(name, line)
@@ -86,6 +99,17 @@ def obtain(
         return Obtained(outcome=CertificateOutcome(name=name, status="failed", error=error))
     if renewal is None:
         return _current(source, ready, terms, now(), reason="")
+    if terms.dry_run and not renewal.forecast.names:
+        unknown = IssuanceError(
+            f"nothing can be said of the certificate '{name}' yet: {hints.error or renewal.reason}",
+            hint="see why its source cannot be asked",
+            step="look",
+        )
+        return Obtained(
+            outcome=CertificateOutcome(
+                name=name, status="failed", reason=renewal.reason, error=unknown
+            )
+        )
     # What nobody reviewed is not ordered: the plan could not be applied with it anyway.
     is_reviewed = terms.reviewed is None or (
         terms.reviewed.certificates.get(name) == renewal.forecast
@@ -98,12 +122,14 @@ def obtain(
     return _renewed(source, ready, renewal, terms, listener, stop, now)
 
 
-def _renewal(source: Source, ready: Ready | None, terms: Terms, now: datetime) -> Renewal | None:
+def _renewal(
+    source: Source, ready: Ready | None, hints: Hints, terms: Terms, now: datetime
+) -> Renewal | None:
     if terms.no_renew:
         return None
     if terms.renew_now:
         return Renewal(reason="asked for", forecast=source.forecast())
-    return source.due(ready.held if ready is not None else None, source.look(), now)
+    return source.due(ready.held if ready is not None else None, hints, now)
 
 
 def _renewed(
@@ -134,8 +160,12 @@ def _renewed(
             bundle=kept.bundle,
             as_reviewed=kept.as_reviewed,
         )
+    is_same = ready is not None and ready.held.certificate.leaf == new.held.certificate.leaf
     outcome = CertificateOutcome(
-        name=name, status="renewed", reason=renewal.reason, certificate=new.held.certificate
+        name=name,
+        status="current" if is_same else "renewed",
+        reason=renewal.reason,
+        certificate=new.held.certificate,
     )
     return Obtained(
         outcome=outcome,

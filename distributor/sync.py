@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from distributor.delivery import Tools, Visit, deliver, new_outcome, observe
 from distributor.model.bundle import Certificate
 from distributor.model.errors import DistributorError, IssuanceError, StalePlan
+from distributor.model.holds import held, next_hold
 from distributor.model.hosts import Host, Rollout
 from distributor.model.report import CertificateOutcome, HostStatus, Outcome, Report
 from distributor.model.reviewed import Reviewed
@@ -50,6 +51,8 @@ class Run:
     renew_now: bool = False
     accepted: Mapping[str, frozenset[str]]
     """Hazards accepted on the command line, by host."""
+    named: frozenset[str] = frozenset()
+    """Hosts that the command names, which are tried even if they are held."""
     reviewed: Reviewed | None = None
     want_exit_code: bool = False
 
@@ -70,6 +73,7 @@ def run(
     tools = make_tools(obtained)
     looked_at = _observe_all(order, obtained, tools, progress, stop)
     outcomes = _deliver_all(order, obtained, looked_at, tools, progress, stop)
+    outcomes = {name: _noted(order, one, tools, now()) for name, one in outcomes.items()}
     return Report(
         started=started,
         seconds=monotonic() - began,
@@ -108,9 +112,14 @@ def _observe_all(
             return replace(new_outcome(host, "skipped"), warnings=("the run was interrupted",))
         try:
             with known_errors(f"host={host.name}"):
+                wanted = _certificates_for(host, obtained)
+                is_named = host.name in order.named
+                left_alone = held(tools.hold(host.name), wanted.values(), named=is_named)
+                if left_alone is not None:
+                    return new_outcome(host, "held", left_alone)
                 return observe(
                     host,
-                    _certificates_for(host, obtained),
+                    wanted,
                     tools,
                     dry_run=order.dry_run,
                     accepted=order.accepted.get(host.name, frozenset()),
@@ -155,6 +164,22 @@ def _deliver_all(
         delivered[name] = replace(visits[name].outcome, status="skipped", warnings=(why,))
         progress.ended(delivered[name])
     return delivered | {n: found for n, found in looked_at.items() if isinstance(found, Outcome)}
+
+
+def _noted(order: Run, outcome: Outcome, tools: Tools, now: datetime) -> Outcome:
+    """Remember a host that was put back, and forget it once it is well."""
+    if order.dry_run:
+        return outcome
+    reason = outcome.error.message if outcome.error is not None else ""
+    try:
+        with known_errors(f"host={outcome.host}"):
+            before = tools.hold(outcome.host)
+            hold = next_hold(before, outcome.status, outcome.wanted, reason, now)
+            if hold != before:
+                tools.put_hold(outcome.host, hold)
+    except DistributorError as error:
+        return replace(outcome, warnings=(*outcome.warnings, str(error)))
+    return outcome
 
 
 def _certificates_for(host: Host, obtained: Mapping[str, Obtained]) -> dict[str, Certificate]:

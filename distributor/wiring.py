@@ -24,10 +24,12 @@ from distributor.dns_providers.contract import DnsProvider
 from distributor.dns_providers.rfc2136 import Rfc2136
 from distributor.model.bundle import Certificate, fingerprint
 from distributor.model.endpoints import Served
-from distributor.model.errors import DistributorError, Interrupted
+from distributor.model.errors import AuthRefused, DistributorError, Interrupted
+from distributor.model.holds import Hold
 from distributor.model.hosts import (
     AcmeSource,
     ApiAccess,
+    DiskstationSource,
     DnsSettings,
     Endpoint,
     Host,
@@ -43,6 +45,7 @@ from distributor.model.web import Front, PlainAnswer
 from distributor.obtaining import Obtained
 from distributor.sources.acme import Acme
 from distributor.sources.contract import Source
+from distributor.sources.diskstation import Diskstation
 from distributor.store import Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
@@ -80,19 +83,43 @@ DNS_PROVIDERS: Final[Mapping[str, Callable[[DnsSettings, Store], DnsProvider]]] 
 }
 
 
-def _diskstation_api(host: Host, access: ApiAccess, trust: Trust, store: Store) -> Target:
-    def connect() -> DsmSession:
+class Logins:
+    """Makes sessions for one run; a host that refused a login is not asked again in it."""
+
+    def __init__(self) -> None:
+        self._refused: dict[str, AuthRefused] = {}
+
+    def connect(self, host: Host, access: ApiAccess, trust: Trust, store: Store) -> DsmSession:
+        """Return a session that is not signed in yet: the one way in for targets and sources.
+
+        Raises AuthRefused when the host refused a login before.
+        """
+        if (known := self._refused.get(host.name)) is not None:
+            raise AuthRefused(known.message, hint=known.hint, step=known.step, code=known.code)
+
+        def remember(error: AuthRefused) -> None:
+            self._refused[host.name] = error
+
         http = PinnedHttp(SocketAddress(host.address, access.port), trust, access.server_name)
         return DsmSession(
-            http, access.user, lambda: secret(access.password, store), sleep=time.sleep
+            http,
+            access.user,
+            lambda: secret(access.password, store),
+            sleep=time.sleep,
+            when_refused=remember,
         )
 
-    return DiskstationApi(host, connect, store.bundles.by_leaf, utc_now)
+
+def _diskstation_api(
+    host: Host, access: ApiAccess, trust: Trust, store: Store, logins: Logins
+) -> Target:
+    return DiskstationApi(
+        host, lambda: logins.connect(host, access, trust, store), store.bundles.by_leaf, utc_now
+    )
 
 
-TARGETS: Final[Mapping[tuple[str, str], Callable[[Host, ApiAccess, Trust, Store], Target]]] = {
-    ("diskstation", "api"): _diskstation_api
-}
+MakeTarget = Callable[[Host, ApiAccess, Trust, Store, Logins], Target]
+TARGETS: Final[Mapping[tuple[str, str], MakeTarget]] = {("diskstation", "api"): _diskstation_api}
 """Drivers by kind and way; each must run the laws of `targets.contract`."""
 
 
@@ -103,6 +130,7 @@ class Workshop:
     inventory: Inventory
     store: Store
     stop: threading.Event
+    logins: Logins = field(default_factory=Logins)
 
     def sources(self, hosts: Sequence[Host]) -> dict[str, Source]:
         """Return the sources of the certificates that `hosts` use, in the inventory's order."""
@@ -112,10 +140,12 @@ class Workshop:
     def source(self, name: str) -> Source:
         """Return the source of one certificate."""
         wanted = self.inventory.certificates[name]
-        if not isinstance(wanted.source, AcmeSource):
-            # The inventory refuses what is not built before anything gets here.
-            raise TypeError(f"no source for {type(wanted.source).__name__}")
-        return self._acme(wanted, wanted.source)
+        if isinstance(wanted.source, AcmeSource):
+            return self._acme(wanted, wanted.source)
+        if isinstance(wanted.source, DiskstationSource):
+            return self._diskstation(wanted, wanted.source)
+        # The inventory refuses what is not built before anything gets here.
+        raise TypeError(f"no source for {type(wanted.source).__name__}")
 
     def check_tools(self) -> "CheckTools":
         """Return what `checking.online` looks with."""
@@ -123,7 +153,28 @@ class Workshop:
 
     def tools(self, obtained: Mapping[str, Obtained], step: Step) -> "HostTools":
         """Return the tools for hosts, once it is known what they are to get."""
-        return HostTools(self.store, obtained, step)
+        return HostTools(self.store, obtained, step, self.logins)
+
+    def _diskstation(self, wanted: WantedCertificate, source: DiskstationSource) -> Source:
+        host = self.inventory.hosts[source.host]
+        access = _api_access(host)
+
+        def connect() -> DsmSession:
+            stored = self.store.bundles.current(wanted.name)
+            held = [stored.bundle.certificate(wanted.name)] if stored is not None else []
+            trust = trust_for(host, access, self.store, held)
+            return self.logins.connect(host, access, trust, self.store)
+
+        return Diskstation(
+            wanted=wanted,
+            source=source,
+            host=host,
+            store=self.store,
+            connect=connect,
+            probe=probe_all,
+            roots=lambda: _roots(wanted.ca_bundle),
+            now=utc_now,
+        )
 
     def acme(self, name: str) -> Acme:
         """Return the source of a certificate that comes from an ACME CA."""
@@ -170,26 +221,33 @@ class HostTools:
     store: Store
     obtained: Mapping[str, Obtained]
     step: Step
+    logins: Logins
 
     def probe(self, endpoints: Sequence[Endpoint]) -> tuple[Served, ...]:
         """Shake hands with every endpoint, at the same time."""
-        if not endpoints:
-            return ()
-        with ThreadPoolExecutor(max_workers=len(endpoints)) as pool:
-            return tuple(pool.map(probe, endpoints))
+        return probe_all(endpoints)
 
     def target(self, host: Host, certificates: Mapping[str, Certificate]) -> Target:
         """Return the driver of a host."""
-        access = host.access
-        if not isinstance(access, ApiAccess):
-            # The inventory refuses what is not built before anything gets here.
-            raise TypeError(f"no driver for {type(access).__name__}")
+        access = _api_access(host)
         trust = trust_for(host, access, self.store, certificates.values())
-        return TARGETS[(host.kind, host.via)](host, access, trust, self.store)
+        return TARGETS[(host.kind, host.via)](host, access, trust, self.store, self.logins)
+
+    def versions(self, certificate: str) -> tuple[Certificate, ...]:
+        """Return what may be shown of all versions of a certificate that the store holds."""
+        return self.store.bundles.certificates(certificate)
 
     def keep(self, snapshot: Snapshot) -> None:
         """Write a snapshot to disk."""
         self.store.snapshots.save(snapshot)
+
+    def hold(self, host: str) -> Hold | None:
+        """Return what is remembered of a host that did not take what it was to get."""
+        return self.store.holds.of(host)
+
+    def put_hold(self, host: str, hold: Hold | None) -> None:
+        """Remember that, or forget it for None."""
+        self.store.holds.put(host, hold)
 
     def remember(self, host: Host) -> None:
         """Pin what the host's own port serves now, if that differs from what is pinned."""
@@ -206,6 +264,21 @@ class HostTools:
     def sleep(self, seconds: float) -> None:
         """Wait; work on a host comes to its end even when the run is to stop."""
         time.sleep(seconds)
+
+
+def probe_all(endpoints: Sequence[Endpoint]) -> tuple[Served, ...]:
+    """Shake hands with every endpoint, at the same time."""
+    if not endpoints:
+        return ()
+    with ThreadPoolExecutor(max_workers=len(endpoints)) as pool:
+        return tuple(pool.map(probe, endpoints))
+
+
+def _api_access(host: Host) -> ApiAccess:
+    if not isinstance(host.access, ApiAccess):
+        # The inventory refuses what is not built before anything gets here.
+        raise TypeError(f"no driver for {type(host.access).__name__}")
+    return host.access
 
 
 @dataclass(frozen=True, slots=True)

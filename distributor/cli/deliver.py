@@ -43,7 +43,7 @@ def deliver(
 
     _require_sense(all_hosts or bool(hosts) or bool(tags), dry_run, save_plan, plan_file, exit_code)
     inventory = settings.load_inventory()
-    chosen = select(inventory, all_hosts=all_hosts, hosts=hosts, tags=tags)
+    chosen = _getting(select(inventory, all_hosts=all_hosts, hosts=hosts, tags=tags), by_name=hosts)
     reviewed = _read_plan(plan_file) if plan_file is not None else None
     if reviewed is not None:
         chosen = _in_plan(chosen, reviewed)
@@ -65,6 +65,7 @@ def deliver(
             dry_run=dry_run,
             no_renew=no_renew,
             accepted=_accepted(accept, chosen),
+            named=frozenset(hosts),
             reviewed=reviewed,
             want_exit_code=exit_code,
         )
@@ -95,6 +96,18 @@ def select(
         for host in inventory.hosts.values()
         if all_hosts or host.name in wanted_hosts or set(host.tags) & set(wanted_tags)
     )
+
+
+def _getting(chosen: Sequence[Host], *, by_name: Iterable[str]) -> tuple[Host, ...]:
+    """Leave out hosts that only give a certificate; raises UsageError for one that was named."""
+    named = set(by_name)
+    for host in chosen:
+        if host.name in named and not host.deliveries:
+            raise UsageError(
+                f"{host.name} gets no certificate: one comes from it",
+                hint="choose the hosts that are to get it",
+            )
+    return tuple(host for host in chosen if host.deliveries)
 
 
 def require_known(what: str, name: str, known: Iterable[str]) -> None:

@@ -135,6 +135,7 @@ def _stored(settings: "Settings", inventory: "Inventory", name: str) -> Shown:
 
     from distributor.clients.tls import load_roots
     from distributor.model.chain import read_chain
+    from distributor.model.hosts import DiskstationSource
     from distributor.model.renewal import renew_at
     from distributor.model.times import rfc3339
     from distributor.wiring import Workshop, utc_now
@@ -150,6 +151,8 @@ def _stored(settings: "Settings", inventory: "Inventory", name: str) -> Shown:
     leaf = ready.bundle.leaf
     if due is not None:
         renewal = f"due now: {due.reason}"
+    elif isinstance(wanted.source, DiskstationSource):
+        renewal = f"due when {wanted.source.host} has a newer one"
     else:
         when = renew_at(leaf.not_valid_before_utc, leaf.not_valid_after_utc, wanted)
         renewal = f"due from {rfc3339(when)}"

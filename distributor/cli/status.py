@@ -80,7 +80,7 @@ def stored_certificates(
     inventory: "Inventory", store: "Store", hosts: "Sequence[Host]"
 ) -> "dict[str, Certificate]":
     """Return what the store holds of the certificates that the hosts use."""
-    used = {name for host in hosts for name in host.certificates}
+    used = {one.certificate for host in hosts for one in host.endpoints}
     return {
         name: stored.bundle.certificate(name)
         for name in inventory.certificates

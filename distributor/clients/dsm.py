@@ -48,12 +48,14 @@ class DsmSession:
         *,
         sleep: Callable[[float], None],
         patience: float = RESTART_SECONDS,
+        when_refused: Callable[[AuthRefused], None] = lambda _error: None,
     ) -> None:
         self._http = http
         self._user = user
         self._password = password
         self._sleep = sleep
         self._patience = patience
+        self._when_refused = when_refused
         self._apis: dict[str, dsm.Api] = {}
         self._login: dsm.Login | None = None
         self._has_written = False
@@ -203,12 +205,14 @@ class DsmSession:
         result = dsm.parse_answer(answer.status, answer.body)
         if isinstance(result, dsm.Refusal):
             meaning, hint = LOGIN_REASONS.get(result.code, (result.meaning, result.hint))
-            raise AuthRefused(
+            error = AuthRefused(
                 f"login as '{printable(self._user)}' refused: {meaning}",
                 hint=hint,
                 step="login",
                 code=result.code,
             )
+            self._when_refused(error)
+            raise error
         self._login = dsm.parse_login(result)
         log.info("dsm step=login result=ok token=%s", self._login.token is not None)
 

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 from OpenSSL import SSL
 
+from distributor.clients.starttls import begin_tls
 from distributor.model.bundle import describe, fingerprint
 from distributor.model.endpoints import Served
 from distributor.model.errors import (
@@ -31,7 +32,7 @@ from distributor.model.errors import (
     Unreachable,
     Untrusted,
 )
-from distributor.model.hosts import Endpoint, SocketAddress
+from distributor.model.hosts import Endpoint, SocketAddress, StartTls
 from distributor.model.text import printable
 
 CONNECT_SECONDS = 10.0
@@ -41,7 +42,9 @@ CONNECT_SECONDS = 10.0
 def probe(endpoint: Endpoint, timeout: float = CONNECT_SECONDS) -> Served:
     """Return what `endpoint` serves, or the HostError that says why nothing was seen."""
     try:
-        chain = served_chain(endpoint.address, endpoint.server_name, timeout)
+        chain = served_chain(
+            endpoint.address, endpoint.server_name, timeout, starttls=endpoint.starttls
+        )
         certificate = describe(chain, endpoint.certificate)
     except HostError as error:
         return Served(endpoint=endpoint, error=error)
@@ -54,12 +57,17 @@ def probe(endpoint: Endpoint, timeout: float = CONNECT_SECONDS) -> Served:
 
 
 def served_chain(
-    address: SocketAddress, server_name: str | None, timeout: float = CONNECT_SECONDS
+    address: SocketAddress,
+    server_name: str | None,
+    timeout: float = CONNECT_SECONDS,
+    *,
+    starttls: StartTls | None = None,
 ) -> tuple[x509.Certificate, ...]:
     """Return leaf and chain as the server sends them, unverified, in its order.
 
-    Raises Unreachable when there is no connection or answer in `timeout` seconds, ProtocolError
-    when what answers does not speak TLS.
+    With `starttls` the connection begins in plain text, as that protocol does. Raises Unreachable
+    when there is no connection or answer in `timeout` seconds, ProtocolError when what answers does
+    not speak TLS or does not begin it.
     """
     deadline = monotonic() + timeout
     with connected(address, timeout) as plain:
@@ -68,6 +76,8 @@ def served_chain(
             connection.set_tlsext_host_name(_sni(server_name))
         connection.set_connect_state()
         try:
+            if starttls is not None:
+                begin_tls(starttls, plain, address, deadline)
             _handshake(connection, plain, deadline)
         except SSL.Error as error:
             raise ProtocolError(

@@ -12,6 +12,7 @@ from distributor.inventory.effective import (
     endpoint_name,
     names_of,
     own_endpoint,
+    sourced,
 )
 from distributor.inventory.fields import SecretTable
 from distributor.inventory.schema import (
@@ -72,7 +73,10 @@ def build(shape: Shape, path: Path) -> Inventory:
             for name, table in tables.certificates.items()
         },
         dns={name: maker.dns(name, table) for name, table in tables.dns.items()},
-        hosts={name: maker.host(host, names) for name, host in effective_hosts(shape).items()},
+        hosts={
+            name: maker.host(host, names, sourced(shape, name))
+            for name, host in effective_hosts(shape).items()
+        },
         rollout=_rollout(tables.rollout or RolloutTable()),
         notify=maker.notify(tables.notify) if tables.notify else None,
     )
@@ -126,10 +130,13 @@ class _Maker:
             propagation_timeout=table.propagation_timeout or _PROPAGATION_TIMEOUT,
         )
 
-    def host(self, host: EffectiveHost, names: dict[str, tuple[str, ...]]) -> Host:
+    def host(
+        self, host: EffectiveHost, names: dict[str, tuple[str, ...]], own: tuple[str, ...]
+    ) -> Host:
         table = host.table
         deliveries = tuple(_delivery(one) for one in host.deliveries())
-        delivered = [one.certificate for one in deliveries]
+        # A host that gets nothing serves the certificate that comes from it.
+        delivered = [one.certificate for one in deliveries] or list(own)
         written = [own_endpoint(host)] if table.endpoints is None else table.endpoints
         return Host(
             name=host.name,

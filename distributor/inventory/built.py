@@ -21,7 +21,7 @@ NOT_BUILT: Final[NotBuilt] = {
     "certificates.*.profile": (ANY,),
     "certificates.*.preferred_chain": (ANY,),
     "certificates.*.fallback": (ANY,),
-    "certificates.*.source": ("diskstation", "files"),
+    "certificates.*.source": ("files",),
     "dns.*.provider": (
         "route53",
         "cloudflare",
@@ -36,14 +36,10 @@ NOT_BUILT: Final[NotBuilt] = {
     "defaults.via": ("ssh",),
     "defaults.tls": ("legacy",),
     "defaults.otp": (ANY,),
-    "defaults.remove_superseded": (True,),
     "hosts.*.kind": ("router", "files"),
     "hosts.*.via": ("ssh",),
     "hosts.*.tls": ("legacy",),
     "hosts.*.otp": (ANY,),
-    "hosts.*.remove_superseded": (True,),
-    "hosts.*.deliver.*.remove_superseded": (True,),
-    "hosts.*.endpoints.*.starttls": (ANY,),
     "notify": (ANY,),
 }
 

@@ -21,6 +21,8 @@ _SOURCE_OF: Final[Mapping[str, str]] = {
     **dict.fromkeys(_ENTRY, "diskstation"),
     **dict.fromkeys(_FILES, "files"),
 }
+_SHARED: Final = frozenset({("key_type", "diskstation")})
+"""Of an entry with an RSA and an ECC pair, its family says which is taken."""
 
 
 def check_certificates(shape: Shape) -> Iterator[Finding]:
@@ -32,7 +34,8 @@ def check_certificates(shape: Shape) -> Iterator[Finding]:
         if table.source is None:
             continue
         for key, source in _SOURCE_OF.items():
-            if source != table.source and shape.given(*path, key):
+            is_its_own = source == table.source or (key, table.source) in _SHARED
+            if not is_its_own and shape.given(*path, key):
                 yield Finding((*path, key), f'belongs to source = "{source}", not "{table.source}"')
         if table.source == "acme":
             yield from _acme(shape, path, table)
@@ -116,10 +119,17 @@ def _diskstation(shape: Shape, path: KeyPath, table: CertificateTable) -> Iterat
         )
     elif table.from_ is not None and shape.tables.hosts[table.from_].kind in {"router", "files"}:
         yield Finding((*path, "from"), 'must name a host of kind = "diskstation"')
+    elif table.from_ is not None and _via(shape, table.from_) == "ssh":
+        yield Finding((*path, "from"), 'must name a host of via = "api"')
     if not shape.given(*path, "id") and not shape.given(*path, "description"):
         yield Finding((*path, "description"), "is missing: say by description or id which entry")
     elif shape.given(*path, "id") and shape.given(*path, "description"):
         yield Finding((*path, "description"), "contradicts id: keep one of them")
+
+
+def _via(shape: Shape, host: str) -> str | None:
+    defaults = shape.tables.defaults
+    return shape.tables.hosts[host].via or (defaults.via if defaults else None)
 
 
 def _files(shape: Shape, path: KeyPath) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from distributor.inventory.effective import (
     endpoint_name,
     misplaced,
     names_of,
+    sourced,
 )
 from distributor.inventory.locate import KeyPath
 from distributor.inventory.schema import EndpointTable, HostTable
@@ -82,7 +83,7 @@ def _deliveries(
             host.at("certificate"),
             "is missing: the NAME of a [certificates.NAME], here or in [defaults]",
         )
-    if host.table.deliver == []:
+    if host.table.deliver == [] and not sourced(shape, host.name):
         yield Finding((*path, "deliver"), "must hold at least one delivery")
     for delivery in deliveries:
         yield from _delivery(shape, host, delivery)

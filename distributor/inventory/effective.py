@@ -153,6 +153,15 @@ def chosen_certificate(
     return delivered[0]
 
 
+def sourced(shape: Shape, host: str) -> tuple[str, ...]:
+    """Return the certificates that come from a host."""
+    return tuple(
+        name
+        for name, table in shape.tables.certificates.items()
+        if table.source == "diskstation" and table.from_ == host
+    )
+
+
 def own_endpoint(host: EffectiveHost) -> EndpointTable:
     """Return the endpoint of a device for which the inventory lists none: its own HTTPS port."""
     return EndpointTable.model_construct(

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 from distributor.model.bundle import covers
 from distributor.model.errors import Ambiguous
+from distributor.model.hosts import Endpoint
 from distributor.model.state import (
+    BEHIND,
     CERTIFICATE,
     MANAGED_BY,
     NAMES,
@@ -20,6 +22,10 @@ SYSTEM_DEFAULT = "system/default"
 """The service behind DSM's own port, as `subscriber/service`."""
 EVERY_SERVICE = "*"
 """Stands in a desired state for `services = "all"`."""
+_PROXIES = "ReverseProxy/"
+"""Begins the id of a reverse-proxy rule, whose display name is the host name it answers to."""
+_CUSTOM_DOMAIN = "system/"
+"""Before a host name: the id of DSM's own pages under a name of their own."""
 _IMMOVABLE = frozenset({"system/quickconnect"})
 # DSM answers success and changes nothing when it is asked to move this one (dsm-web-api facts 3.5).
 
@@ -44,7 +50,7 @@ def resolve(observed: State, desired: State) -> State:
         bound = {
             name: entries.get(value, value) if isinstance(value, Address) else value
             for name, value in wanted.items()
-            if name != TAKES
+            if name not in {TAKES, BEHIND}
         }
         for place in _places(observed, address, entries):
             if place in named and facts[place] != bound:
@@ -56,6 +62,7 @@ def resolve(observed: State, desired: State) -> State:
             facts[place] = bound
             if not _is_broad(address):
                 named.add(place)
+    _add_behind(observed, desired, entries, facts)
     for wanted_entry, entry in entries.items():
         taken = desired.get(wanted_entry, TAKES)
         for selector in taken if isinstance(taken, tuple) and not entry.id else ():
@@ -103,10 +110,67 @@ def services_matching(observed: State, selector: str) -> tuple[Address, ...]:
     )
 
 
+def services_behind(observed: State, endpoint: Endpoint) -> tuple[Address, ...]:
+    """Return the services that answer at an endpoint: those it names, else by its server name.
+
+    DSM's own web server tells its reverse proxies and its custom domain apart by the name in the
+    handshake (dsm-web-api facts 3.1); a port that begins in plain text is another server's.
+    """
+    if endpoint.service is not None:
+        return services_matching(observed, endpoint.service)
+    if endpoint.server_name is None or endpoint.starttls is not None:
+        return ()
+    return services_named(observed, endpoint.server_name)
+
+
+def services_named(observed: State, server_name: str) -> tuple[Address, ...]:
+    """Return the services that the web server shows under a name of their own."""
+    wanted = server_name.casefold()
+    return tuple(
+        address
+        for address in observed.of_kind("service")
+        if (address.id.startswith(_PROXIES) and address.name.casefold() == wanted)
+        or address.id.casefold() == _CUSTOM_DOMAIN + wanted
+    )
+
+
+def left_alone(observed: State, desired: State) -> tuple[Address, ...]:
+    """Return the services that were asked for and that the device does not let be moved."""
+    selectors = {address.name for address in desired.of_kind("service")}
+    named = {one for selector in selectors for one in services_matching(observed, selector)}
+    return tuple(
+        service
+        for service in observed.of_kind("service")
+        if service.id in _IMMOVABLE and (EVERY_SERVICE in selectors or service in named)
+    )
+
+
 def names_of(state: State, address: Address) -> tuple[str, ...]:
     """Return the names that a state has for an entry; empty where it knows none."""
     names = state.get(address, NAMES)
     return names if isinstance(names, tuple) else ()
+
+
+def _add_behind(
+    observed: State,
+    desired: State,
+    entries: dict[Address, Address],
+    facts: dict[Address, dict[str, FactValue]],
+) -> None:
+    """Bind what answers under the endpoints' names, unless it is named for something already."""
+    chosen: dict[Address, Address] = {}
+    for wanted, entry in entries.items():
+        behind = desired.get(wanted, BEHIND)
+        for name in behind if isinstance(behind, tuple) else ():
+            for service in services_named(observed, name):
+                if chosen.setdefault(service, entry) != entry:
+                    raise Ambiguous(
+                        f"{service} is behind endpoints of two certificates",
+                        hint="give these endpoints their `service`",
+                        step="plan",
+                    )
+    for service, entry in chosen.items():
+        facts.setdefault(service, {CERTIFICATE: entry})
 
 
 def _is_broad(address: Address) -> bool:
@@ -142,7 +206,8 @@ def _places(
             hint=f"it has {_listed(observed.of_kind('service'))}; correct `services`",
             step="plan",
         )
-    return (_only(list(found), f"the name '{printable(selector)}'"),)
+    chosen = _only(list(found), f"the name '{printable(selector)}'")
+    return () if chosen.id in _IMMOVABLE else (chosen,)
 
 
 def _only(found: list[Address], what: str) -> Address:

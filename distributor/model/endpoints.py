@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distributor.model.bundle import Certificate
-from distributor.model.errors import HostError
+from distributor.model.errors import HostError, VerifyFailed
 from distributor.model.hosts import Endpoint
+from distributor.model.text import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,4 +30,28 @@ def all_serve(served: Sequence[Served], wanted: dict[str, Certificate]) -> bool:
         one.serves(wanted[one.endpoint.certificate])
         for one in served
         if one.endpoint.certificate in wanted
+    )
+
+
+def astray_error(astray: Sequence[Served]) -> VerifyFailed:
+    """Return the error that says what the first of these serves instead, and what to do."""
+    one = astray[0]
+    more = f" (and {len(astray) - 1} more)" if len(astray) > 1 else ""
+    if one.error is not None:
+        return VerifyFailed(
+            f"{one.endpoint} does not prove it: {one.error.message}{more}",
+            hint=one.error.hint,
+            step="handshake",
+        )
+    shown = one.certificate
+    serves = (
+        f"{shown.leaf} ({', '.join(map(printable, shown.names)) or 'no names'}), issued by "
+        f"{printable(shown.issued_by)}"
+        if shown is not None
+        else "nothing"
+    )
+    return VerifyFailed(
+        f"{one.endpoint} serves {serves}{more}",
+        hint="which service of the box answers there? Name it as `service` of this endpoint",
+        step="handshake",
     )

@@ -6,6 +6,7 @@ from typing import Final
 
 from distributor.model.bundle import Certificate, covers
 from distributor.model.choice import names_of
+from distributor.model.hosts import Host
 from distributor.model.plan import Change, Plan
 from distributor.model.state import (
     CERTIFICATE,
@@ -18,6 +19,7 @@ from distributor.model.state import (
     SELF_SIGNED,
     Address,
 )
+from distributor.model.superseded import users
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
 
@@ -72,11 +74,32 @@ class Traits:
     needs_common_name: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foresight:
+    """What a look at the device tells of a plan before anything is changed."""
+
+    notes: tuple[str, ...] = ()
+    hazards: tuple[Hazard, ...] = ()
+
+
+def asked_for(host: Host) -> Asked:
+    """Return what the inventory asks of a host by name."""
+    listed = (one.services for one in host.deliveries if isinstance(one.services, tuple))
+    return Asked(
+        default=any(one.default for one in host.deliveries),
+        services=frozenset(selector.casefold() for services in listed for selector in services),
+    )
+
+
 def hazards(plan: Plan, asked: Asked, traits: Traits) -> tuple[Hazard, ...]:
     """Return the plan's hazards, each name with every reason it has, in the order of `HAZARDS`."""
     if plan.is_noop:
         return ()
-    found = [hazard for rule in _RULES for hazard in rule(plan, asked, traits)]
+    return in_order(hazard for rule in _RULES for hazard in rule(plan, asked, traits))
+
+
+def in_order(found: Iterable[Hazard]) -> tuple[Hazard, ...]:
+    """Return each hazard once, in the order of `HAZARDS`."""
     return tuple(sorted(dict.fromkeys(found), key=lambda hazard: HAZARDS.index(hazard.name)))
 
 
@@ -147,6 +170,18 @@ def _not_restorable(plan: Plan, _asked: Asked, _traits: Traits) -> Iterator[Haza
             )
 
 
+def _service_orphaned(plan: Plan, _asked: Asked, _traits: Traits) -> Iterator[Hazard]:
+    leaving = {change.address for change in plan.changes if change.fact == CERTIFICATE}
+    taking = {change.after for change in plan.changes if change.fact == CERTIFICATE}
+    for removal in plan.removals:
+        left = [one for one in users(plan.observed, removal.address) if one not in leaving]
+        if removal.address in taking:
+            left.append(removal.address)
+        if left:
+            named = ", ".join(map(str, left))
+            yield Hazard(SERVICE_ORPHANED, f"{removal.address} would go, and {named} uses it")
+
+
 def _key_type_unsupported(plan: Plan, _asked: Asked, traits: Traits) -> Iterator[Hazard]:
     for certificate in _delivered(plan):
         if certificate.key_type.startswith("ec") and not traits.elliptic_curves:
@@ -166,6 +201,7 @@ _RULES: Final[tuple[Callable[[Plan, Asked, Traits], Iterator[Hazard]], ...]] = (
     _earlier_expiry,
     _untrusted_issuer,
     _default_changes,
+    _service_orphaned,
     _not_restorable,
     _device_managed,
     _key_type_unsupported,

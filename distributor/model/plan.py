@@ -1,15 +1,19 @@
 """The plan of one host: what would change, as data that can be shown, compared and refused."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from types import MappingProxyType
 
 from distributor.model.bundle import Certificate
 from distributor.model.choice import resolve
+from distributor.model.notes import notes_on
 from distributor.model.state import (
+    ABSENT,
     CERTIFICATE,
     CHAIN,
+    ENTRY,
     ISSUED_BY,
     LEAF,
     NAMES,
@@ -18,6 +22,7 @@ from distributor.model.state import (
     PLANNING,
     SAKE,
     UNREADABLE,
+    Absent,
     Address,
     Facts,
     FactValue,
@@ -25,6 +30,7 @@ from distributor.model.state import (
     address_key,
     value_as_json,
 )
+from distributor.model.superseded import superseded
 
 _PROVED_BY_LEAF = frozenset({LEAF, CHAIN})
 _TELLING = (NAMES, NOT_AFTER, ISSUED_BY)
@@ -40,7 +46,7 @@ class Change:
     fact: str
     before: FactValue | None
     """None when the address or fact does not exist yet."""
-    after: FactValue
+    after: FactValue | Absent
     certificate: str
     """Name of the certificate for whose sake it changes."""
 
@@ -67,6 +73,8 @@ class Plan:
     observed: State
     changes: tuple[Change, ...]
     certificates: tuple[Certificate, ...]
+    removals: tuple[Change, ...] = ()
+    """Entries that go once everything else was verified."""
     unproved: tuple[str, ...] = ()
     """Services that are to use a certificate and that no endpoint proves."""
     notes: tuple[str, ...] = ()
@@ -75,7 +83,12 @@ class Plan:
     @property
     def is_noop(self) -> bool:
         """Whether nothing is to be done."""
-        return not self.changes
+        return not self.changes and not self.removals
+
+    @property
+    def all_changes(self) -> tuple[Change, ...]:
+        """What changes, and then what goes."""
+        return (*self.changes, *self.removals)
 
     def certificate(self, name: str) -> Certificate:
         """Return the certificate of that inventory name; raises KeyError for another."""
@@ -88,7 +101,7 @@ class Plan:
             {
                 "host": self.host,
                 "observed": self.observed.as_json(),
-                "changes": sorted(_canonical(change.as_json()) for change in self.changes),
+                "changes": sorted(_canonical(change.as_json()) for change in self.all_changes),
             }
         )
 
@@ -111,19 +124,28 @@ def make_plan(
     *,
     notes: Iterable[str] = (),
     proved_services: Iterable[str] = (),
+    versions: Mapping[str, Sequence[Certificate]] = MappingProxyType({}),
 ) -> Plan:
-    """Return the plan of one host; `proved_services` are those that an endpoint proves."""
+    """Return the plan of one host; `proved_services` are those that an endpoint proves.
+
+    `versions` are all that the store holds of the certificates whose superseded entries are to go.
+    """
     proved = {service.casefold() for service in proved_services}
     bound = resolve(observed, desired)
     services = [
         address for address in bound.of_kind("service") if CERTIFICATE in bound.facts[address]
     ]
+    changes = _changes(observed, bound)
     return Plan(
         host=host,
         observed=observed,
-        changes=_changes(observed, bound),
+        changes=changes,
         certificates=tuple(certificates),
-        notes=tuple(notes),
+        removals=tuple(
+            Change(entry, ENTRY, observed.get(entry, NOT_AFTER), ABSENT, name)
+            for entry, name in superseded(observed, bound, versions).items()
+        ),
+        notes=(*notes_on(observed, desired, ((c.address, c.fact) for c in changes)), *notes),
         unproved=tuple(
             address.name or address.id
             for address in services

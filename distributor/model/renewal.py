@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from distributor.model.bundle import Certificate, forecast
 from distributor.model.hosts import WantedCertificate
@@ -13,12 +13,20 @@ SHORT_LIFETIME: Final = timedelta(days=10)
 """Below this, half of the lifetime must be left; from it on, a third (Let's Encrypt's advice)."""
 
 
+PAIR_GAP: Final = timedelta(hours=1)
+"""Between the RSA and the ECC leaf of one renewal there is less than this."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hints:
     """What a source learnt from outside: it may be empty, and does no harm when it is."""
 
     error: str | None = None
     """Why nothing could be learnt, for people."""
+    seen: Certificate | None = None
+    """What the source has; `leaf` is `next:NAME` where only names and dates could be seen."""
+    warnings: tuple[str, ...] = ()
+    """What a person should look at, one line each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,24 @@ def due(current: Held | None, wanted: WantedCertificate, ca: str, now: datetime)
     if reason is None:
         return None
     return Renewal(reason=reason, forecast=forecast(wanted.name, wanted.names, wanted.key_type, ca))
+
+
+def is_newer(seen: Certificate, held: Certificate) -> bool:
+    """Tell whether what a source has is newer than what the store holds.
+
+    Of an entry with an RSA and an ECC pair the store holds one and a handshake may show the other,
+    which was issued moments apart: such a pair is newer only by more than `PAIR_GAP`.
+    """
+    if seen.leaf == held.leaf or seen.not_before is None or held.not_before is None:
+        return False
+    is_same_pair = not seen.is_forecast and key_family(seen) == key_family(held)
+    gap = timedelta(0) if is_same_pair else PAIR_GAP
+    return seen.not_before > held.not_before + gap
+
+
+def key_family(certificate: Certificate) -> Literal["RSA", "ECC"]:
+    """Return the family of its key, as DSM names it."""
+    return "ECC" if certificate.key_type.startswith("ec") else "RSA"
 
 
 def renew_at(not_before: datetime, not_after: datetime, wanted: WantedCertificate) -> datetime:

@@ -48,6 +48,7 @@ class CertificateOutcome:
     certificate: Certificate | None = None
     """What the store holds at the end; in a dry run, what would come."""
     error: DistributorError | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

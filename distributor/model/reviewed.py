@@ -27,9 +27,16 @@ def is_fulfilled(reviewed: Certificate, actual: Certificate, expected: Certifica
 
     A leaf that existed must be the same. One that was still to be issued must be what the inventory
     still asks for (`expected`, its forecast now), and be issued for these names and this key type.
+    One whose dates were reviewed exists already: it is told by names and dates.
     """
     if not reviewed.is_forecast:
         return actual.leaf == reviewed.leaf
+    if reviewed.not_after is not None:
+        return (actual.names, actual.not_before, actual.not_after) == (
+            reviewed.names,
+            reviewed.not_before,
+            reviewed.not_after,
+        )
     return (
         reviewed == expected
         and actual.names == reviewed.names
@@ -49,7 +56,7 @@ def reviewed_as_json(plans: Sequence[Plan]) -> dict[str, object]:
                     "fact": change.fact,
                     "certificate": change.certificate,
                 }
-                for change in plan.changes
+                for change in plan.all_changes
             ],
         }
         for plan in plans

@@ -24,6 +24,18 @@ class Unreadable(Enum):
 UNREADABLE: Final = Unreadable.UNREADABLE
 
 
+class Absent(Enum):
+    """The one value that says: it is to be there no more."""
+
+    ABSENT = "absent"
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = Absent.ABSENT
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
     """A thing on a host: `certificate 'home'`, `service 'FTPS'`, `default certificate`."""
@@ -57,11 +69,15 @@ ISSUED_BY: Final = "issued_by"
 MANAGED_BY: Final = "managed_by"
 DESCRIPTION: Final = "description"
 CERTIFICATE: Final = "certificate"
+ENTRY: Final = "entry"
+"""Of a change only: that the address itself goes."""
 TAKES: Final = "takes"
 """Of a desired entry only: services that it takes over if it has to be made anew."""
+BEHIND: Final = "behind"
+"""Of a desired entry only: names that its endpoints are asked for; what answers to one uses it."""
 SAKE: Final = "for"
 """Of a desired entry or file only: name of the certificate that it is to hold."""
-PLANNING: Final = frozenset({TAKES, SAKE})
+PLANNING: Final = frozenset({TAKES, BEHIND, SAKE})
 """Facts that guide planning and are no property of the host."""
 
 SELF_SIGNED: Final = "self-signed"
@@ -119,8 +135,10 @@ def address_key(address: Address) -> str:
     return json.dumps([address.kind, address.name, address.id])
 
 
-def value_as_json(value: FactValue | None) -> object:
-    """Return a fact as JSON has it: addresses by their key, UNREADABLE as its name."""
+def value_as_json(value: FactValue | Absent | None) -> object:
+    """Return a fact as JSON has it: addresses by their key, UNREADABLE and ABSENT as their name."""
+    if isinstance(value, Absent):
+        return {"absent": True}
     if isinstance(value, Address):
         return {"address": address_key(value)}
     if isinstance(value, Unreadable):

@@ -4,13 +4,19 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from distributor.model.errors import ProtocolError
 
 MEMBER_LIMIT: Final = 1 << 20
 """Bytes that one member may unpack to."""
+
+
+KeyFamily = Literal["RSA", "ECC"]
+"""The families of keys, as DSM names them."""
+_OWN_CA: Final = "syno-ca-cert.pem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +26,30 @@ class ExportedPair:
     certificate: bytes
     chain: bytes
     private_key: bytes = field(repr=False)
+    self_signed: bool = False
+    """Whether the box's own CA came along: the certificate is one that the box made itself."""
 
 
-def parse_export(content: bytes) -> ExportedPair:
+def parse_export(content: bytes, family: KeyFamily = "RSA") -> ExportedPair:
     """Return the pair of an exported zip (dsm-web-api facts 3.6).
 
-    Members are read by their plain name, one by one and bounded; nothing is unpacked to disk.
+    An entry may hold an RSA and an ECC pair. On the box their files begin with `RSA-` and `ECC-`;
+    that they do so in the zip is inferred. So where there are such members the pair of `family` is
+    taken, where there are not the plain ones, and else the pair of the other family.
+
+    Members are read by their exact name, one by one and bounded; nothing is unpacked to disk.
     Raises ProtocolError when it is no zip or a member is missing, encrypted or too large.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = set(archive.namelist())
-            chain = "chain.pem" if "chain.pem" in names else "syno-ca-cert.pem"
+            mark = _mark_of_pair(names, family)
+            chain = f"{mark}chain.pem" if f"{mark}chain.pem" in names else _OWN_CA
             return ExportedPair(
-                certificate=_member(archive, "cert.pem"),
+                certificate=_member(archive, f"{mark}cert.pem"),
                 chain=_member(archive, chain) if chain in names else b"",
-                private_key=_member(archive, "privkey.pem"),
+                private_key=_member(archive, f"{mark}privkey.pem"),
+                self_signed=_OWN_CA in names,
             )
     except _UNREADABLE as error:
         raise _refused("the exported archive does not hold cert.pem and privkey.pem") from error
@@ -53,6 +67,15 @@ _UNREADABLE: Final = (
     EOFError,
 )
 """What zipfile raises for a file that is no zip, or a damaged, encrypted or exotic one."""
+
+
+def _mark_of_pair(names: Collection[str], family: KeyFamily) -> str:
+    """Return how the names of the pair's members begin."""
+    other = "ECC-" if family == "RSA" else "RSA-"
+    for mark in (f"{family}-", "", other):
+        if {f"{mark}cert.pem", f"{mark}privkey.pem"} <= set(names):
+            return mark
+    return ""
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

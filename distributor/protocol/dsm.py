@@ -91,6 +91,8 @@ class Entry:
     self_signed: bool
     user_deletable: bool
     services: tuple[Service, ...]
+    key_types: str = ""
+    """`ECC`, `RSA/ECC` for two pairs, or nothing, which says nothing (facts 3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +285,7 @@ def _entry(item: Mapping[str, Any]) -> Entry:
             )
             for service in item.get("services", [])
         ),
+        key_types=_text(item.get("key_types", "")),
     )
 
 

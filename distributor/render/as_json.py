@@ -7,7 +7,7 @@ from distributor.model.endpoints import Served
 from distributor.model.errors import DistributorError, InventoryError
 from distributor.model.plan import Change
 from distributor.model.report import CertificateOutcome, Outcome, Report
-from distributor.model.state import Address, FactValue, Unreadable
+from distributor.model.state import Absent, Address, FactValue, Unreadable
 from distributor.model.times import rfc3339
 
 VERSION = 0
@@ -36,6 +36,7 @@ def certificate_as_json(outcome: CertificateOutcome) -> dict[str, Any]:
         "status": outcome.status,
         "reason": outcome.reason,
         **_certificate(shown),
+        "warnings": list(outcome.warnings),
         "error": error_as_json(outcome.error),
     }
 
@@ -51,10 +52,13 @@ def host_as_json(outcome: Outcome) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 3),
         "proof": outcome.proof,
         "certificates": list(outcome.certificates),
-        "changes": [change_as_json(one) for one in outcome.plan.changes] if outcome.plan else [],
+        "changes": [change_as_json(one) for one in outcome.plan.all_changes]
+        if outcome.plan
+        else [],
         "endpoints": [endpoint_as_json(one, wanted) for one in outcome.endpoints],
         "unproved": list(outcome.plan.unproved) if outcome.plan else [],
         "hazards": [{"name": one.name, "reason": one.reason} for one in outcome.hazards],
+        "notes": list(outcome.plan.notes) if outcome.plan else [],
         "warnings": list(outcome.warnings),
         "error": error_as_json(outcome.error),
     }
@@ -120,9 +124,11 @@ def _certificate(shown: Certificate | None) -> dict[str, Any]:
     }
 
 
-def _value(value: FactValue | None) -> Any:
+def _value(value: FactValue | Absent | None) -> Any:
     if isinstance(value, Address):
         return str(value)
     if isinstance(value, Unreadable):
         return {"unreadable": True}
+    if isinstance(value, Absent):
+        return {"absent": True}
     return list(value) if isinstance(value, tuple) else value

@@ -21,7 +21,7 @@ _WIDTH = max(map(len, STYLES))
 def report_lines(report: Report, now: datetime, *, details: bool = False) -> Iterator[Text]:
     """Give the lines of a whole report; with `details` also the diff of each changed host."""
     for certificate in report.certificates:
-        if certificate.status != "current":
+        if certificate.status != "current" or certificate.warnings:
             yield from certificate_lines(certificate, now)
     for status in _ORDER:
         for outcome in report.hosts:
@@ -42,6 +42,8 @@ def certificate_lines(outcome: CertificateOutcome, now: datetime) -> Iterator[Te
     yield line.append("; ".join(parts))
     if outcome.error is not None:
         yield from error_lines(outcome.error, "  ")
+    for warning in outcome.warnings:
+        yield Text(f"  note: {printable(warning, 1000)}", style="yellow")
 
 
 def host_lines(outcome: Outcome, *, details: bool) -> Iterator[Text]:
@@ -75,6 +77,12 @@ def plan_lines(plan: Plan) -> Iterator[Text]:
         yield Text(f"    {sign} {address}{identifier}", style=style)
         for change in changes:
             yield from _change_lines(change)
+    for removal in plan.removals:
+        yield Text(f"    - {removal.address} ({printable(removal.address.id)})", style="red")
+        yield Text(
+            f"        an earlier delivery of '{printable(removal.certificate)}' until "
+            f"{fact_text(removal.before)}, which nothing uses; it goes last"
+        )
     if plan.unproved:
         services = ", ".join(printable(service) for service in plan.unproved)
         yield Text(f"    no endpoint proves: {services}", style="dim")
@@ -101,6 +109,7 @@ def _done(plan: Plan) -> str:
     ]
     said += ["default set"] if any(one.kind == "default certificate" for one in touched) else []
     said += [f"{moved} service{'s' * (moved != 1)} moved"] if moved else []
+    said += [f"{len(plan.removals)} superseded"] if plan.removals else []
     return ", ".join(said)
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from distributor.model.bundle import NEXT, Certificate
 from distributor.model.report import CertificateStatus, HostStatus
-from distributor.model.state import Address, FactValue, Unreadable
+from distributor.model.state import Absent, Address, FactValue, Unreadable
 from distributor.model.text import printable
 
 SHORT_FINGERPRINT: Final = len("sha256:") + 12
@@ -27,12 +27,14 @@ STYLES: Final[dict[HostStatus | CertificateStatus, str]] = {
 """Colour beside the word, never instead of it."""
 
 
-def fact_text(value: FactValue | None) -> str:
+def fact_text(value: FactValue | Absent | None) -> str:
     """Return a fact on one line, fingerprints shortened."""
     if value is None:
         return "(none)"
     if isinstance(value, Unreadable):
         return "(cannot be read)"
+    if isinstance(value, Absent):
+        return "(removed)"
     if isinstance(value, Address):
         return str(value)
     if isinstance(value, tuple):

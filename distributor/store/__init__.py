@@ -1,4 +1,4 @@
-"""The state folder: bundle versions, accounts, orders, trust, snapshots, secrets, the run lock.
+"""The state folder: bundles, accounts, orders, trust, snapshots, holds, secrets, the run lock.
 
 Folders have mode 700 and files 600 from their first byte; every file is written by temporary
 file, fsync and rename, so that a cut leaves the old content or the new.
@@ -12,6 +12,7 @@ from distributor.model.errors import LockedError, StateError
 from distributor.store.accounts import Account, Accounts
 from distributor.store.bundles import Bundles, Stored
 from distributor.store.files import make_folder
+from distributor.store.holding import HoldsFile
 from distributor.store.orders import OrderJournal, PendingOrder
 from distributor.store.secrets_file import SecretsFile
 from distributor.store.snapshots import Snapshots
@@ -21,6 +22,7 @@ __all__ = [
     "Account",
     "Accounts",
     "Bundles",
+    "HoldsFile",
     "OrderJournal",
     "PendingOrder",
     "SecretsFile",
@@ -40,6 +42,7 @@ class Store:
         self.orders = OrderJournal(folder / "orders")
         self.snapshots = Snapshots(folder / "snapshots")
         self.trust = TrustFile(folder / "trust.toml")
+        self.holds = HoldsFile(folder / "holds.toml")
         self.secrets = SecretsFile(folder / "secrets.toml")
 
     @contextmanager

@@ -1,15 +1,19 @@
 """Versions of each certificate's bundle, and which of them is current."""
 
 import json
+import logging
 import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from distributor.model.bundle import Bundle, assemble, fingerprint
-from distributor.model.errors import StateError
+from distributor.model.bundle import Bundle, Certificate, assemble, describe, fingerprint
+from distributor.model.errors import BundleError, StateError
+from distributor.model.pem import certificates_from
 from distributor.model.times import rfc3339
 from distributor.store.files import make_folder, read, sync_folder, write
+
+log = logging.getLogger(__name__)
 
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 _LAST = "origin.json"
@@ -56,6 +60,20 @@ class Bundles:
         return tuple(
             sorted(p.name for p in folder.iterdir() if _VERSION.fullmatch(p.name) and _is_whole(p))
         )
+
+    def certificates(self, name: str) -> tuple[Certificate, ...]:
+        """Return what may be shown of every version held, oldest first; reads no key.
+
+        A version that cannot be read is left out: it stands for nothing.
+        """
+        found = []
+        for version in self.versions(name):
+            written = read(self._folder / name / version / "fullchain.pem")
+            try:
+                found.append(describe(certificates_from(written or b"", "the fullchain"), name))
+            except BundleError as error:
+                log.warning("store certificate=%s version=%s error=%s", name, version, error.kind)
+        return tuple(found)
 
     def save(self, name: str, bundle: Bundle, *, ca: str, now: datetime) -> Stored:
         """Keep a proved bundle as a new version and make it current, as the last step."""

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from distributor.model.bundle import Bundle, Certificate
 from distributor.model.endpoints import Served
-from distributor.model.hazards import Traits
+from distributor.model.hazards import Foresight, Traits
 from distributor.model.plan import Plan
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import State
@@ -38,10 +38,18 @@ class Session(Protocol):
         tell fingerprints takes them from there.
         """
 
-    def snapshot(self, plan: Plan) -> Snapshot:
+    def foresee(self, plan: Plan) -> Foresight:
+        """Return what would be copied from the device, and what could not be put back.
+
+        MUST change nothing. What it reports as hazard `not-restorable` is what `snapshot` could not
+        keep.
+        """
+
+    def snapshot(self, plan: Plan, *, may_lose: bool = False) -> Snapshot:
         """Return all that is needed to undo `plan`. MUST change nothing.
 
-        Raises UnsafePlan when something could not be undone and was not accepted.
+        Raises UnsafePlan when something could not be undone, unless `may_lose`: a person accepted
+        that.
         """
 
     def apply(self, plan: Plan, bundles: Mapping[str, Bundle]) -> None:
@@ -49,6 +57,13 @@ class Session(Protocol):
 
         MUST NOT report success on the device's word where it can look. Raises a DistributorError
         at the first change that cannot be made; what was made by then stays for `rollback`.
+        """
+
+    def remove(self, plan: Plan) -> None:
+        """Remove the entries of `plan.removals`, and no others. Called last, after the proof.
+
+        MUST leave alone an entry that is used by now, or is not what was planned for; raises a
+        DistributorError when one was left.
         """
 
     def rollback(self, snapshot: Snapshot) -> None:

@@ -3,28 +3,25 @@
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Final
 
 from distributor.clients.dsm import DsmSession, is_away
-from distributor.model.bundle import Bundle, Certificate, assemble, fingerprint
+from distributor.model.bundle import Bundle, Certificate
 from distributor.model.choice import EVERY_SERVICE, SYSTEM_DEFAULT
 from distributor.model.endpoints import Served
 from distributor.model.errors import (
     ApplyFailed,
-    BundleError,
-    DeviceRefused,
     HostError,
     RollbackFailed,
-    UnsafePlan,
 )
-from distributor.model.hazards import NOT_RESTORABLE, Traits
+from distributor.model.hazards import Foresight, Traits
 from distributor.model.hosts import Delivery, Host
 from distributor.model.plan import Plan
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import (
+    BEHIND,
     CERTIFICATE,
     CHAIN,
     DEFAULT,
@@ -40,17 +37,15 @@ from distributor.model.state import (
 )
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
-from distributor.protocol.archive import parse_export
 from distributor.protocol.dsm import Move
+from distributor.targets.diskstation_copies import FindBundle, foresee, kept_pairs
 from distributor.targets.diskstation_facts import observed_state
+from distributor.targets.diskstation_removal import remove_entries
 
 log = logging.getLogger(__name__)
 
 TRIES: Final = 3
 """How often a change is sent at most when its answer is lost, as it is by a restart."""
-
-FindBundle = Callable[[str], Bundle | None]
-"""Gives the bundle whose leaf has a fingerprint, if the store holds it."""
 
 
 class DiskstationApi:
@@ -82,6 +77,7 @@ class DiskstationApi:
             facts[entry] = _entry_facts(certificate)
             if delivery.services == "keep":
                 facts[entry][TAKES] = (SYSTEM_DEFAULT,)
+            facts[entry][BEHIND] = self._names_behind(delivery)
             for selector in self._services(delivery):
                 facts[Address("service", selector)] = {CERTIFICATE: entry}
             if delivery.default:
@@ -109,6 +105,17 @@ class DiskstationApi:
             if endpoint.service is not None and endpoint.certificate == delivery.certificate
         )
         return tuple(dict.fromkeys((*listed, *behind)))
+
+    def _names_behind(self, delivery: Delivery) -> tuple[str, ...]:
+        """Names of its endpoints that do not say which service answers there."""
+        return tuple(
+            endpoint.server_name
+            for endpoint in self._host.endpoints
+            if endpoint.certificate == delivery.certificate
+            and endpoint.server_name is not None
+            and endpoint.service is None
+            and endpoint.starttls is None
+        )
 
 
 class DiskstationSession:
@@ -140,19 +147,18 @@ class DiskstationSession:
         """
         return observed_state(self._dsm.certificates(), served)
 
-    def snapshot(self, plan: Plan) -> Snapshot:
+    def foresee(self, plan: Plan) -> Foresight:
+        """Try to export what the store does not hold: it is copied, or cannot be put back."""
+        return foresee(plan, self._dsm.export, self._find_bundle)
+
+    def snapshot(self, plan: Plan, *, may_lose: bool = False) -> Snapshot:
         """Keep the pair of every entry that will be overwritten: from the store, else exported."""
-        overwritten = {
-            change.address
-            for change in plan.changes
-            if change.address.kind == "certificate" and change.address in plan.observed.facts
-        }
         return Snapshot(
             host=plan.host,
             taken=self._now(),
             before=plan.observed,
             creates=tuple(sorted(entry for entry in _entries_of(plan) if not entry.id)),
-            pairs={address: self._pair(plan, address) for address in sorted(overwritten)},
+            pairs=kept_pairs(plan, self._dsm.export, self._find_bundle, may_lose=may_lose),
         )
 
     def apply(self, plan: Plan, bundles: Mapping[str, Bundle]) -> None:
@@ -175,6 +181,10 @@ class DiskstationSession:
                 if change.address.kind == "service" and isinstance(change.after, Address)
             }
         )
+
+    def remove(self, plan: Plan) -> None:
+        """Remove what the plan supersedes, once the list shows it as planned and unused."""
+        remove_entries(self._dsm, plan, self._sent)
 
     def rollback(self, snapshot: Snapshot) -> None:
         """Bring back contents, then bindings and default, then remove what was made anew."""
@@ -219,36 +229,6 @@ class DiskstationSession:
             hint="remove it in Control Panel > Security > Certificate",
             step="rollback",
         )
-
-    def _pair(self, plan: Plan, address: Address) -> Bundle:
-        leaf = plan.observed.get(address, LEAF)
-        stored = self._find_bundle(leaf) if isinstance(leaf, str) else None
-        # The box may have lost the chain: what is put back is what it has, not what it should have.
-        if stored is not None and _chain_of(stored) == plan.observed.get(address, CHAIN):
-            return stored
-        try:
-            pair = parse_export(self._dsm.export(address.id))
-            bundle = _as_served(
-                assemble(
-                    certificate=pair.certificate, chain=pair.chain, private_key=pair.private_key
-                ),
-                plan.observed.get(address, CHAIN),
-            )
-        except (DeviceRefused, BundleError) as error:
-            raise UnsafePlan(
-                f"what {address} holds could not be copied ({error.message}), so that it could not "
-                "be put back",
-                hazards=(NOT_RESTORABLE,),
-                hint="bring it to the box as a new certificate: give the delivery a `description` "
-                "of its own",
-            ) from error
-        if isinstance(leaf, str) and fingerprint(bundle.leaf) != leaf:
-            raise ApplyFailed(
-                f"{address} was exported, but is not what the box serves",
-                hint="run again; if it stays so, restart the box's web server",
-                step="snapshot",
-            )
-        return bundle
 
     def _import(self, entry: Address, bundle: Bundle, *, as_default: bool) -> str:
         """Import, and return the entry's id.
@@ -338,24 +318,14 @@ def _entry_facts(certificate: Certificate) -> dict[str, FactValue]:
         LEAF: certificate.leaf,
         NAMES: certificate.names,
     }
+    if not certificate.is_forecast:
+        facts[CHAIN] = certificate.chain
     if certificate.not_after is not None:
         facts |= {
-            CHAIN: certificate.chain,
             NOT_AFTER: rfc3339(certificate.not_after),
             ISSUED_BY: certificate.issued_by,
         }
     return facts
-
-
-def _as_served(bundle: Bundle, chain: FactValue | None) -> Bundle:
-    """Leave out what an export brings along but the box does not serve, such as its own CA."""
-    if not isinstance(chain, tuple):
-        return bundle
-    return replace(bundle, chain=tuple(one for one in bundle.chain if fingerprint(one) in chain))
-
-
-def _chain_of(bundle: Bundle) -> tuple[str, ...]:
-    return tuple(fingerprint(link) for link in bundle.chain)
 
 
 def _entries_of(plan: Plan) -> set[Address]:

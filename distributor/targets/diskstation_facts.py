@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from distributor.model.bundle import Certificate
-from distributor.model.choice import services_matching
+from distributor.model.choice import services_behind
 from distributor.model.endpoints import Served
 from distributor.model.state import (
     CERTIFICATE,
@@ -56,9 +56,9 @@ def _shown(state: State, served: Sequence[Served]) -> dict[Address, dict[str, Fa
     """Return what handshakes tell of entries, by the service that answered."""
     seen: dict[Address, list[Certificate]] = {}
     for one in served:
-        if one.certificate is None or one.endpoint.service is None:
+        if one.certificate is None:
             continue
-        services = services_matching(state, one.endpoint.service)
+        services = services_behind(state, one.endpoint)
         entries = {state.get(service, CERTIFICATE) for service in services}
         # Services of one display name may use several entries: then it shows none of them.
         if len(entries) == 1 and isinstance(entry := entries.pop(), Address):

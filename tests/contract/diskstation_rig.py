@@ -84,7 +84,7 @@ class DiskstationRig(Rig):
         return tuple(
             probe(one)
             for one in self.host.endpoints
-            if one.service is not None and bound[ids[one.service]] not in self._hidden
+            if bound[ids[one.service or PROXY]] not in self._hidden
         )
 
     def raw(self) -> Raw:
@@ -135,7 +135,8 @@ class DiskstationRig(Rig):
                 ),
                 certificate=certificate,
                 server_name=PROXY if name == PROXY else None,
-                service=name,
+                # Which rule of the reverse proxy answers is known by the name alone.
+                service=None if name == PROXY else name,
             )
             for name, certificate in self.scenario.proved.items()
         )

@@ -63,7 +63,12 @@ class MemoryRig(Rig):
             access=ApiAccess(port=1, user="nobody", password=PlainSecret(Secret("none"))),
             deliveries=scenario.deliveries,
             endpoints=tuple(
-                Endpoint(address=SocketAddress("127.0.0.1", 1), certificate=name, service=service)
+                Endpoint(
+                    address=SocketAddress("127.0.0.1", 1),
+                    certificate=name,
+                    server_name=PROXY if service == PROXY else None,
+                    service=None if service == PROXY else service,
+                )
                 for service, name in scenario.proved.items()
             ),
         )
@@ -77,12 +82,11 @@ class MemoryRig(Rig):
         return tuple(
             Served(
                 endpoint=one,
-                certificate=device.entries[device.bindings[_IDS[one.service]]][1].certificate(
-                    one.certificate
-                ),
+                certificate=device.entries[device.bindings[_IDS[one.service or PROXY]]][
+                    1
+                ].certificate(one.certificate),
             )
             for one in self.host.endpoints
-            if one.service is not None
         )
 
     def raw(self) -> Raw:

@@ -13,12 +13,13 @@ from typing import Final
 from distributor.model.bundle import Bundle, Certificate
 from distributor.model.choice import EVERY_SERVICE, SYSTEM_DEFAULT
 from distributor.model.endpoints import Served
-from distributor.model.errors import DeviceRefused
-from distributor.model.hazards import Traits
+from distributor.model.errors import ApplyFailed, DeviceRefused
+from distributor.model.hazards import Foresight, Traits
 from distributor.model.hosts import Host
 from distributor.model.plan import Plan
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import (
+    BEHIND,
     CERTIFICATE,
     CHAIN,
     DEFAULT,
@@ -90,7 +91,11 @@ class MemoryTarget:
             if delivery.services == "keep":
                 facts[entry][TAKES] = (SYSTEM_DEFAULT,)
             listed = delivery.services if isinstance(delivery.services, tuple) else ()
-            proved = (e.service for e in self.host.endpoints if e.certificate == wanted.name)
+            ends = [e for e in self.host.endpoints if e.certificate == wanted.name]
+            facts[entry][BEHIND] = tuple(
+                e.server_name for e in ends if e.server_name is not None and e.service is None
+            )
+            proved = (e.service for e in ends)
             every = (EVERY_SERVICE,) if delivery.services == "all" else ()
             for selector in every or dict.fromkeys((*listed, *(s for s in proved if s))):
                 facts[Address("service", selector)] = {CERTIFICATE: entry}
@@ -127,7 +132,11 @@ class MemorySession:
             facts[DEFAULT] = {CERTIFICATE: known[device.default]}
             return State(facts)
 
-    def snapshot(self, plan: Plan) -> Snapshot:
+    def foresee(self, plan: Plan) -> Foresight:  # noqa: ARG002 - this device gives everything away
+        with self.device.call("read"):
+            return Foresight()
+
+    def snapshot(self, plan: Plan, *, may_lose: bool = False) -> Snapshot:  # noqa: ARG002 - nothing is lost
         changed = {change.address for change in plan.changes}
         entries = {one for one in changed if one.kind == "certificate"}
         with self.device.call("read"):
@@ -148,6 +157,19 @@ class MemorySession:
         for change in plan.changes:
             if isinstance(change.after, Address):
                 self._use(change.address, ids.get(change.after, change.after.id))
+
+    def remove(self, plan: Plan) -> None:
+        for removal in plan.removals:
+            if removal.address.id not in self.device.entries:
+                continue
+            used = {*self.device.bindings.values(), self.device.default}
+            held = self.device.entries[removal.address.id][1].certificate("")
+            planned = plan.observed.get(removal.address, NOT_AFTER)
+            assert held.not_after is not None
+            if removal.address.id in used or rfc3339(held.not_after) != planned:
+                raise ApplyFailed(f"{removal.address} is used or another", hint="look", step="x")
+            with self.device.call("write"):
+                del self.device.entries[removal.address.id]
 
     def rollback(self, snapshot: Snapshot) -> None:
         before = snapshot.before

@@ -154,6 +154,18 @@ SCENARIOS: Final = (
         deliveries=(Delivery(certificate="wild", default=True),),
     ),
     Scenario(
+        name="what answers to the name of an endpoint moves to a known entry",
+        placed=(*STRANGERS, ours()),
+        proved={DSM: "wild", PROXY: "wild"},
+    ),
+    Scenario(
+        name="what answers to the names of two endpoints gets two certificates",
+        deliveries=(Delivery(certificate="wild"), Delivery(certificate="mail", services=())),
+        bundles={"wild": NEW, "mail": MAIL},
+        proved={DSM: "wild", PROXY: "mail"},
+        makes=2,
+    ),
+    Scenario(
         name="a service moves to an entry that is right",
         placed=(*STRANGERS, ours(NEW)),
         deliveries=(Delivery(certificate="wild", services=(FTPS,)),),

@@ -26,6 +26,7 @@ from distributor.model.errors import (
     Unreachable,
     Untrusted,
 )
+from distributor.model.holds import Hold
 from distributor.model.hosts import Delivery, Endpoint, Host
 from distributor.model.report import Outcome
 from distributor.model.snapshot import Snapshot
@@ -66,6 +67,15 @@ class Bench:
 
     def keep(self, snapshot: Snapshot) -> None:
         self.rig.store.snapshots.save(snapshot)
+
+    def versions(self, certificate: str) -> tuple[Certificate, ...]:
+        return self.rig.store.bundles.certificates(certificate)
+
+    def hold(self, host: str) -> Hold | None:
+        return self.rig.store.holds.of(host)
+
+    def put_hold(self, host: str, hold: Hold | None) -> None:
+        self.rig.store.holds.put(host, hold)
 
     def remember(self, host: Host) -> None:
         self.remembered.append(host.name)

@@ -8,6 +8,7 @@ from typing import Any
 from distributor.model.bundle import Bundle, Certificate, assemble
 from distributor.model.endpoints import Served
 from distributor.model.errors import DistributorError, Unreachable
+from distributor.model.holds import Hold
 from distributor.model.hosts import (
     ApiAccess,
     Delivery,
@@ -91,6 +92,7 @@ class Bench:
     on_open: Callable[[int], None] = lambda _count: None
     """Hears of each login, counted from 1, and may raise."""
     served_first: dict[SocketAddress, Certificate] = field(default_factory=dict)
+    holds: dict[str, Hold | None] = field(default_factory=dict)
 
     def probe(self, endpoints: Sequence[Endpoint]) -> tuple[Served, ...]:
         return tuple(map(self._served, endpoints))
@@ -115,6 +117,15 @@ class Bench:
         if self.keep_fails is not None:
             raise self.keep_fails
         self.kept.append(snapshot)
+
+    def versions(self, certificate: str) -> tuple[Certificate, ...]:  # noqa: ARG002 - no store is here
+        return ()
+
+    def hold(self, host: str) -> Hold | None:
+        return self.holds.get(host)
+
+    def put_hold(self, host: str, hold: Hold | None) -> None:
+        self.holds[host] = hold
 
     def remember(self, host: Host) -> None:
         if self.remember_fails is not None:

@@ -381,11 +381,9 @@ def test_a_table_that_is_no_table_is_one_problem() -> None:
     ]
 
 
-def test_remove_superseded_is_not_built_when_it_is_asked_for() -> None:
-    assert problems(SOUND + "remove_superseded = false\n") == []
-    assert problems(SOUND + "remove_superseded = true\n") == [
-        "line 20: hosts.attic.remove_superseded: remove_superseded = true is not built yet"
-    ]
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_superseded_entries_may_be_removed(value: str) -> None:
+    assert problems(SOUND + f"remove_superseded = {value}\n") == []
 
 
 def test_a_wrong_value_is_not_also_called_not_built() -> None:

@@ -30,6 +30,7 @@ from distributor.model.state import (
     TAKES,
     UNREADABLE,
     UPLOADED,
+    Absent,
     Address,
     FactValue,
     State,
@@ -216,6 +217,7 @@ def applied(box: State, changes: Sequence[Change], *, readable: bool) -> State:
     }
     facts = {address: dict(known) for address, known in box.facts.items()}
     for change in changes:
+        assert not isinstance(change.after, Absent)
         after = (
             ids.get(change.after, change.after)
             if isinstance(change.after, Address)

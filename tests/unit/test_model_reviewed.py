@@ -140,3 +140,14 @@ def test_a_leaf_still_to_be_issued_is_fulfilled_by_one_for_its_names_and_key() -
 )
 def test_other_names_key_or_ca_do_not_fulfil_it(actual: Certificate, expected: Certificate) -> None:
     assert not is_fulfilled(COMING, actual, expected)
+
+
+def test_a_leaf_whose_dates_were_reviewed_is_told_by_names_and_dates() -> None:
+    seen = replace(HAVE, leaf="next:home", chain=(), key="", key_type="rsa")
+    assert is_fulfilled(seen, HAVE, COMING)
+    for other in (
+        replace(HAVE, names=("other.example.com",)),
+        replace(HAVE, not_after=None),
+        replace(HAVE, not_before=None),
+    ):
+        assert not is_fulfilled(seen, other, COMING)

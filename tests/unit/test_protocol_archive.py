@@ -5,6 +5,7 @@ import struct
 import tracemalloc
 import zipfile
 from time import monotonic
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -148,3 +149,36 @@ def test_a_damaged_zip_gives_a_pair_or_a_protocol_error(changes: dict[int, int])
     except ProtocolError:
         return
     assert isinstance(pair.private_key, bytes)
+
+
+TWO = {
+    f"{family}-{name}": f"{family} {name}".encode()
+    for family in ("RSA", "ECC")
+    for name in ("cert.pem", "chain.pem", "privkey.pem")
+}
+
+
+@pytest.mark.parametrize("family", ["RSA", "ECC"])
+def test_of_two_pairs_the_wanted_one_is_read_whole(family: Literal["RSA", "ECC"]) -> None:
+    pair = parse_export(zipped(TWO), family)
+    assert {pair.certificate, pair.chain, pair.private_key} == {
+        f"{family} {name}".encode() for name in ("cert.pem", "chain.pem", "privkey.pem")
+    }
+
+
+def test_a_plain_pair_goes_before_a_marked_one_of_the_other_family() -> None:
+    ecc = {name: data for name, data in TWO.items() if name.startswith("ECC")}
+    assert parse_export(zipped({**PAIR, **ecc}), "RSA").certificate == b"CERT\n"
+    assert parse_export(zipped({**PAIR, **ecc}), "ECC").certificate == b"ECC cert.pem"
+    assert parse_export(zipped(ecc), "RSA").certificate == b"ECC cert.pem"
+
+
+def test_half_a_pair_does_not_count() -> None:
+    half = {"ECC-cert.pem": b"half"}
+    assert parse_export(zipped({**PAIR, **half}), "ECC").certificate == b"CERT\n"
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_boxs_own_ca_in_the_archive_is_told(own: bool) -> None:
+    extra = {"syno-ca-cert.pem": b"CA"} if own else {}
+    assert parse_export(zipped({**PAIR, "chain.pem": b"CHAIN", **extra})).self_signed is own

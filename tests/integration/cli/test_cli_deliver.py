@@ -76,7 +76,7 @@ def test_the_json_report_has_the_keys_of_the_interface(house: House) -> None:
     (certificate,) = report["certificates"]
     assert set(certificate) == {
         *("name", "status", "reason", "leaf", "names", "not_before", "not_after", "issuer"),
-        "error",
+        *("warnings", "error"),
     }
     assert (certificate["name"], certificate["status"]) == ("home", "current")
     assert re.fullmatch(HEX, certificate["leaf"])
@@ -94,7 +94,7 @@ def test_a_changed_host_of_the_json_report_has_the_keys_of_the_interface(house: 
 
     assert set(host) == {
         *("name", "kind", "via", "status", "seconds", "proof", "certificates", "changes"),
-        *("endpoints", "unproved", "hazards", "warnings", "error"),
+        *("endpoints", "unproved", "hazards", "notes", "warnings", "error"),
     }
     assert (host["name"], host["kind"], host["via"]) == ("attic", "diskstation", "api")
     assert (host["status"], host["proof"], host["certificates"]) == (
