@@ -11,6 +11,7 @@ from distributor.model.errors import DistributorError
 from distributor.model.hosts import Endpoint, Host
 from distributor.model.state import State
 from distributor.targets.contract import Target
+from distributor.unexpected import known_errors
 
 AT_ONCE: Final = 32
 """Hosts read at once: a dead one costs its own time-out and nobody else's."""
@@ -58,7 +59,10 @@ def read(host: Host, certificates: Mapping[str, Certificate], tools: Tools) -> R
     """Shake hands, sign in, look, sign out."""
     served = tools.probe(host.endpoints)
     try:
-        with tools.target(host, certificates).open() as session:
+        with (
+            known_errors(f"host={host.name}"),
+            tools.target(host, certificates).open() as session,
+        ):
             state = session.inspect(served)
     except DistributorError as error:
         return Reading(host=host, served=served, error=error)

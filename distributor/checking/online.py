@@ -19,6 +19,7 @@ from distributor.model.hosts import AcmeSource, Host, Inventory
 from distributor.model.web import Front, PlainAnswer
 from distributor.reading import Reading, read
 from distributor.reading import Tools as ReadingTools
+from distributor.unexpected import known_errors
 
 log = logging.getLogger(__name__)
 
@@ -101,16 +102,18 @@ def _cas(inventory: Inventory) -> Iterator[tuple[tuple[str, ...], AcmeSource]]:
 
 def _ca(certificates: tuple[str, ...], source: AcmeSource, tools: Tools) -> Iterator[Remark]:
     try:
-        tools.reach_ca(source)
+        with known_errors(f"ca={source.directory_url}"):
+            tools.reach_ca(source)
     except DistributorError as error:
         yield error_remark(f"certificate {', '.join(certificates)}", error, "ca")
 
 
 def _zone(certificate: str, tools: Tools, step: Step) -> Iterator[Remark]:
     try:
-        failures = tools.rehearse(
-            certificate, lambda text: step(f"certificate {certificate}", text)
-        )
+        with known_errors(f"certificate={certificate}"):
+            failures = tools.rehearse(
+                certificate, lambda text: step(f"certificate {certificate}", text)
+            )
     except Interrupted:
         raise
     except DistributorError as error:
@@ -128,14 +131,21 @@ def _host(
     step: Step,
 ) -> Iterator[Remark]:
     step(host.name, "looking")
-    reading = read(host, stored, tools)
-    facts = HostFacts(
-        reading=reading,
-        own=_own_addresses(host, tools),
-        names=_endpoint_names(host, tools),
-        fronts=_fronts(reading, stored, tools),
-        plain=tools.plain(host),
-    )
+    try:
+        with known_errors(f"host={host.name}"):
+            reading = read(host, stored, tools)
+            facts = HostFacts(
+                reading=reading,
+                own=_own_addresses(host, tools),
+                names=_endpoint_names(host, tools),
+                fronts=_fronts(reading, stored, tools),
+                plain=tools.plain(host),
+            )
+    except Interrupted:
+        raise
+    except DistributorError as error:
+        yield error_remark(f"host {host.name}", error, "host")
+        return
     step(host.name, "looked at")
     yield from judge_host(facts, names)
 

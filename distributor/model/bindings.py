@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distributor.model.choice import services_matching
+from distributor.model.choice import services_behind
 from distributor.model.endpoints import Served
 from distributor.model.state import CERTIFICATE, LEAF, Address, State
 
@@ -24,8 +24,8 @@ class Binding:
 def bindings(state: State, served: Sequence[Served]) -> tuple[Binding, ...]:
     """Return the bindings of `state`, in the order of the services' names.
 
-    `served` is what the host's endpoints showed. An endpoint speaks for the one service that it
-    names: the list of a host alone proves nothing.
+    `served` is what the host's endpoints showed. An endpoint speaks for the service that it names,
+    or that answers to its server name: the list of a host alone proves nothing.
     """
     found = {service: _behind(state, served, service) for service in state.of_kind("service")}
     return tuple(
@@ -40,12 +40,7 @@ def bindings(state: State, served: Sequence[Served]) -> tuple[Binding, ...]:
 
 
 def _behind(state: State, served: Sequence[Served], service: Address) -> tuple[Served, ...]:
-    return tuple(
-        one
-        for one in served
-        if (selector := one.endpoint.service) is not None
-        and service in services_matching(state, selector)
-    )
+    return tuple(one for one in served if service in services_behind(state, one.endpoint))
 
 
 def _leaf(state: State, entry: object) -> str | None:

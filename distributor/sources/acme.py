@@ -21,6 +21,7 @@ from distributor.clients.certificate_authority import (
     make_csr,
 )
 from distributor.clients.nameservers import Nameservers
+from distributor.dns_providers.challenges import Challenges, rehearse
 from distributor.dns_providers.contract import DnsProvider
 from distributor.model.bundle import Certificate, forecast, key_type, prove
 from distributor.model.errors import (
@@ -34,7 +35,6 @@ from distributor.model.hosts import AcmeSource, KeyType, WantedCertificate
 from distributor.model.keys import new_private_key
 from distributor.model.renewal import Held, Hints, Renewal, due
 from distributor.model.secret import Secret
-from distributor.sources.challenges import Challenges, rehearse
 from distributor.sources.contract import Progress, Ready
 from distributor.store import Account, PendingOrder, Store, Stored
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from distributor import wiring
+from distributor.access import HostKeeper
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
 from distributor.clients.otp import OneTimeCodes
@@ -34,7 +35,6 @@ from distributor.model.hosts import SocketAddress
 from distributor.model.secret import Secret
 from distributor.model.trust import Trust
 from distributor.store import Store
-from distributor.wiring import HostKeeper
 from tests.contract.watch import Watch, require_private, watched
 
 DSMS = (DSM62, DSM70, DSM72, DSM73, DSM74)

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from distributor.access import HostKeeper
 from distributor.lab.diskstation import ADMIN
 from distributor.lab.knobs import Fault, Profile
 from distributor.model.errors import DistributorError, ProtocolError
-from distributor.wiring import HostKeeper
 from tests.contract.doors import (
     TOTP,
     WITH_2FA,

@@ -44,6 +44,17 @@ def test_a_service_is_proved_by_the_endpoints_that_name_it() -> None:
     assert found[FTPS].proved_by == (ftps, silent)
 
 
+def test_a_reverse_proxy_is_proved_by_the_endpoint_that_asks_for_its_name() -> None:
+    proxy = Address("service", "git.example.com", "ReverseProxy/0b7c0d6e")
+    state = State({ENTRY: {LEAF: "sha256:1"}, proxy: {CERTIFICATE: ENTRY}})
+    endpoint = Endpoint(
+        address=SocketAddress("attic", 443), certificate="home", server_name="git.example.com"
+    )
+    shown = Served(endpoint=endpoint, certificate=forecast("home", ("x",), "ec256", "ca"))
+    (found,) = bindings(state, (shown, served(443, None)))
+    assert found.proved_by == (shown,)
+
+
 def test_what_nothing_tells_is_not_made_up() -> None:
     found = {one.service: one for one in bindings(STATE, ())}
     assert found[FTPS].entry == OTHER

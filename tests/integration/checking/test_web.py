@@ -3,7 +3,7 @@
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -16,11 +16,13 @@ from distributor.clients.http import PinnedHttp
 from distributor.clients.web import LIMIT, front, plain_answer
 from distributor.inventory import load
 from distributor.lab.factory import factory_certificate
-from distributor.model.bundle import fingerprint
-from distributor.model.errors import Untrusted
-from distributor.model.hosts import SocketAddress
+from distributor.model.bundle import Certificate, fingerprint
+from distributor.model.errors import DistributorError, Untrusted
+from distributor.model.hosts import AcmeSource, Host, SocketAddress
 from distributor.model.trust import Trust
+from distributor.model.web import PlainAnswer
 from distributor.store import Store
+from distributor.targets.contract import Target
 from distributor.wiring import CheckTools, Workshop
 from tests.integration.checking.conftest import Lab
 
@@ -158,6 +160,45 @@ def test_the_plain_port_of_a_usual_box_is_asked(make_lab: Callable[[int], Lab]) 
         found = check_online(inventory, {}, tools, lambda _what, _text: None, stop)
     assert [(one.name, one.is_finding) for one in found] == [("plain-http", False)]
     assert CheckTools(Workshop(inventory, store, stop)).plain_ports == {5001: 5000, 8001: 8000}
+
+
+class _Broken(CheckTools):
+    """Has a mistake in all that it does for one host, its CA and its zone."""
+
+    def target(self, host: Host, certificates: Mapping[str, Certificate]) -> Target:
+        if host.name == "attic":
+            raise ZeroDivisionError("secret")
+        return super().target(host, certificates)
+
+    def plain(self, host: Host) -> PlainAnswer | None:
+        if host.name == "cellar":
+            raise ZeroDivisionError("secret")
+        return super().plain(host)
+
+    def reach_ca(self, source: AcmeSource) -> None:
+        raise ZeroDivisionError(f"secret of {source}")
+
+    def rehearse(
+        self, certificate: str, progress: Callable[[str], None]
+    ) -> Mapping[str, DistributorError]:
+        progress(f"looking at {certificate}")
+        raise ZeroDivisionError("secret")
+
+
+def test_a_mistake_in_one_check_ends_no_other(make_lab: Callable[[int], Lab]) -> None:
+    lab = make_lab(3)
+    inventory, stop = load(lab.range.inventory), threading.Event()
+    tools = _Broken(Workshop(inventory, Store(lab.range.state), stop))
+    found = check_online(inventory, {}, tools, lambda _what, _text: None, stop)
+    assert [(one.name, one.about) for one in found] == [
+        ("ca", "certificate home"),
+        ("dns", "certificate home"),
+        ("host", "host attic"),
+        ("host", "host cellar"),
+    ]
+    assert all("ZeroDivisionError" in one.message for one in found)
+    assert not any("secret" in one.message + one.hint for one in found)
+    assert lab.range.boxes["garage"].logins == 1
 
 
 def test_once_stopped_nothing_is_begun(make_lab: Callable[[int], Lab]) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from distributor.clients.nameservers import Nameservers
+from distributor.dns_providers.challenges import MARK, Challenges, rehearse
 from distributor.dns_providers.contract import Receipt
 from distributor.model.errors import DistributorError, DnsRefused, Interrupted, SecretError
-from distributor.sources.challenges import MARK, Challenges, rehearse
 from distributor.store import OrderJournal
 
 

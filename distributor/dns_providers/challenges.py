@@ -6,7 +6,7 @@ would find its way.
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -14,11 +14,12 @@ from typing import Final
 from distributor.clients.nameservers import Nameservers
 from distributor.dns_providers.contract import DnsProvider, Receipt
 from distributor.model.errors import DistributorError, DnsRefused, Interrupted
-from distributor.sources.contract import Progress
 from distributor.store import OrderJournal
 
 log = logging.getLogger(__name__)
 
+Progress = Callable[[str], None]
+"""Takes one line on where the work stands."""
 LABEL: Final = "_acme-challenge"
 """The label that a CA looks below (RFC 8555 section 8.4)."""
 MARK: Final = "distribute-check-"
