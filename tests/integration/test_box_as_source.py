@@ -89,7 +89,9 @@ def test_a_refused_password_is_sent_once(house: House) -> None:
     code, report, said = house.report("--all")
     assert code == 3
     assert house.boxes["attic"].failed_logins == 1
-    assert "attic: login as 'certs' refused" in certificate(report)["error"]["message"]
+    message = certificate(report)["error"]["message"]
+    assert "attic: login as 'certs' not tried: it was refused at " in message
+    assert "(user name or password is wrong)" in message
     assert "sesame" not in said
 
 

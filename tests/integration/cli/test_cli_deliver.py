@@ -47,7 +47,7 @@ def test_the_time_outs_of_silent_hosts_do_not_add_up(
     for name in silent:
         house.boxes[name].knobs = replace(QUICK, hang=hang)  # type: ignore[arg-type]
     monkeypatch.setattr("distributor.clients.http.CONNECT_SECONDS", 1.0)
-    monkeypatch.setattr("distributor.clients.dsm.READ_SECONDS", 2.0)
+    monkeypatch.setattr("distributor.clients.web_api.READ_SECONDS", 2.0)
     monkeypatch.setattr("distributor.clients.tls.probe.__defaults__", (1.0,))
     started = time.monotonic()
 

@@ -210,7 +210,7 @@ def test_the_search_would_find_what_is_there(story: Story) -> None:
     assert leaf.bundle.certificate("home").leaf in story.texts["stdout 4"]
     logged = [json.loads(line) for line in story.texts["log"].splitlines()]
     assert {"time", "level", "logger", "message"} == set(logged[0])
-    assert any("dsm step=login" in line["message"] for line in logged)
+    assert any("web api step=login" in line["message"] for line in logged)
 
 
 def test_children_get_nothing_of_the_environment_that_is_meant_for_others(story: Story) -> None:
