@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from distributor.lab.diskstation import DiskStation
     from distributor.lab.range import Range
 
-_BOXES: Final = 5
 _CHILD_SECONDS: Final = 120
 _END_SECONDS: Final = 15
 
@@ -31,16 +30,16 @@ class _NotAsExpected(Exception):  # noqa: N818 - the name is the message
 def demo(context: click.Context, settings: Settings, /) -> None:
     """Show the whole story on loopback: no NAS, no domain and no privileges are needed.
 
-    Starts a CA, a nameserver and five virtual DiskStations; obtains a wildcard certificate, brings
-    it to all of them, proves it, runs again, tampers with one box, and repairs it. Every line with
-    a $ is a command as you would type it.
+    Starts a CA, a nameserver, five virtual DiskStations (DSM 6.2 to 7.4) and a router; obtains a
+    wildcard certificate, brings it to all of them, proves it, runs again, tampers with one box, and
+    repairs it. Every line with a $ is a command as you would type it.
     """
     from distributor.cli.ranges import opened_range
 
     console, began = settings.stdout(), monotonic()
-    _say(console, f"A CA, a nameserver and {_BOXES} DiskStations as they come from the shop:")
+    _say(console, "A CA, a nameserver, five DiskStations and a router as they come from the shop:")
     try:
-        with opened_range(None, _BOXES, lambda line: console.print(f"  {line}")) as lab:
+        with opened_range(None, lambda line: console.print(f"  {line}", soft_wrap=True)) as lab:
             _tell(_Teller(console, lab, settings.no_color))
     except _NotAsExpected as error:
         console.print(f"The demo did not go as it should: {error}", style="bold red")

@@ -18,9 +18,7 @@ def lab() -> None:
 @click.option(
     "--boxes",
     type=click.IntRange(1, 8),
-    default=5,
-    show_default=True,
-    help="How many DiskStations.",
+    help="This many DiskStations alike (default: five of different releases, and a router).",
 )
 @click.option(
     "--folder",
@@ -29,7 +27,9 @@ def lab() -> None:
 )
 @global_options
 @click.pass_context
-def up(context: click.Context, settings: Settings, /, boxes: int, folder: Path | None) -> None:
+def up(
+    context: click.Context, settings: Settings, /, boxes: int | None, folder: Path | None
+) -> None:
     """Start a range and keep it running until Ctrl-C.
 
     Prints the inventory it wrote and commands to try against it from another terminal.
@@ -38,7 +38,9 @@ def up(context: click.Context, settings: Settings, /, boxes: int, folder: Path |
 
     console = settings.stdout()
     stop = threading.Event()
-    with opened_range(folder, boxes, lambda line: console.print(line, soft_wrap=True)) as lab_range:
+    with opened_range(
+        folder, lambda line: console.print(line, soft_wrap=True), boxes=boxes
+    ) as lab_range:
         where = (
             f"distribute -i {shlex.quote(str(lab_range.inventory))} "
             f"--state {shlex.quote(str(lab_range.state))}"

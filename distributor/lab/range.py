@@ -74,8 +74,8 @@ class Range:
                 box = DiskStation(name, profile=profile, accounts=[Account(USER, password)])
                 self.boxes[name] = starting.enter_context(box)
                 nameserver.put(f"{name}.{ZONE}", "A", box.address)
-                what = "Router" if _is_router(profile) else "DiskStation"
-                self._note(f"{what} {name} at https://{box.address}:{box.port}")
+                what = "router" if _is_router(profile) else "DiskStation"
+                self._note(f"{what} {name} ({profile.name}) at https://{box.address}:{box.port}")
             self._write("tsig.key", secret + "\n")
             self._write("inventory.toml", self._inventory(authority, f"{host}:{port}"))
             self._running = starting.pop_all()

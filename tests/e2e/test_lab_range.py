@@ -29,7 +29,7 @@ def test_five_diskstations_of_which_one_is_old_and_a_router(tmp_path: Path) -> N
         assert hosts[ROUTER]["port"] == router.port
         assert endpoint["address"] == f"127.0.0.1:{router.port}"
         assert served(router.port) == [fingerprint(router.factory_certificate.leaf)]
-        assert f"Router {ROUTER} at https://127.0.0.1:{router.port}" in said
+        assert f"router {ROUTER} (srm13) at https://127.0.0.1:{router.port}" in said
         assert (lab.folder / hosts[ROUTER]["password"]["file"]).stat().st_mode & 0o077 == 0
 
 

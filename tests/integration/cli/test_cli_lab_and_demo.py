@@ -120,13 +120,13 @@ def require_whole_story(said: str) -> None:
         "hosts: 5 changed;",
         "hosts: 5 unchanged;",
         "write calls that the boxes counted in this run: 0,",
-        "hosts: 1 planned, 4 unchanged;",
-        "hosts: 1 changed, 4 unchanged;",
+        "hosts: 1 planned, 5 unchanged;",
+        "hosts: 1 changed, 5 unchanged;",
         "That was all of it, in ",
     ):
         assert line in said, f"{line!r} is missing:\n{said}"
     assert said.count("  another leaf  ") == 1
-    assert said.count("  as wanted  ") == 10 + 9 + 10
+    assert said.count("  as wanted  ") == 11 + 10 + 11
     assert "Traceback" not in said
 
 
