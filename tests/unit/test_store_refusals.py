@@ -107,7 +107,9 @@ def test_a_dry_run_keeps_a_device_token_for_itself(tmp_path: Path) -> None:
     assert not path.parent.exists()
 
 
-@pytest.mark.parametrize("text", ["no toml", "hosts = 5", "[hosts]\nattic = 5", "[hosts.a.b]\nx=1"])
+@pytest.mark.parametrize(
+    "text", ["no toml", "hosts = 5", "[hosts]\nattic = 5", "[hosts.attic.certs]\nx=1"]
+)
 def test_a_broken_token_file_is_named_and_not_quoted(tmp_path: Path, text: str) -> None:
     path = tmp_path / "devices.toml"
     path.write_text(text, encoding="utf-8")
