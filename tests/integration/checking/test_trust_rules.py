@@ -88,7 +88,7 @@ def test_the_first_rule_that_applies_counts_alone(
         assert trusts(lab, "attic") == Trust(host="attic", leaves=frozenset({factory}))
         assert "Untrusted" in lab.run("status", "--services").out
         # 3 alone.
-        store.trust._path.unlink()
+        (lab.range.state / "trust.toml").unlink()
         assert trusts(lab, "attic") == Trust(host="attic", leaves=frozenset({leaf}))
         assert "Untrusted" not in lab.run("status", "--services").out
         # 1 before 2 and 3: the key of somebody else, although both others would let it in.
@@ -114,7 +114,7 @@ def test_a_ca_vouches_for_the_right_name_with_a_valid_leaf_of_a_usual_root_only(
     ended = {"not_after": datetime.now(UTC) - timedelta(days=1)} if flaw == "expired" else {}
     give(box, issuer, "cellar.example.test" if flaw == "another name" else NAME, **ended)
     lab.add_to_host("attic", f'server_name = "{NAME}"')
-    Store(lab.range.state).trust._path.unlink()
+    (lab.range.state / "trust.toml").unlink()
     before = len(box.requests)
     public = hierarchy(1).impostor() if flaw == "another root" else issuer
     with vouched(tmp_path, public, monkeypatch):
@@ -128,7 +128,7 @@ def test_the_ca_bundle_of_a_certificate_vouches_for_nobody(make_lab: MakeLab) ->
     lab = make_lab(1)
     assert lab.run("--all").code == 0  # it now serves a chain that ends at the `ca_bundle`
     lab.add_to_host("attic", f'server_name = "{NAME}"')
-    Store(lab.range.state).trust._path.unlink()
+    (lab.range.state / "trust.toml").unlink()
     box = lab.range.boxes["attic"]
     before = len(box.requests)
     ran = lab.run("status", "--services", "--json")
@@ -278,7 +278,7 @@ def test_during_a_delivery_the_trusted_the_new_and_the_rollback_leaf_are_accepte
 
 def test_what_a_delivery_may_bring_is_no_basis_by_itself(make_lab: MakeLab) -> None:
     lab = make_lab(1)
-    Store(lab.range.state).trust._path.unlink()
+    (lab.range.state / "trust.toml").unlink()
     new = replace(forecast("home", (NAME,), "ec256", "ca"), leaf="sha256:new")
     with pytest.raises(Untrusted, match="never pinned"):
         trusts(lab, "attic", {"home": new})
