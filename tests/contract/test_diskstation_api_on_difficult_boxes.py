@@ -273,13 +273,15 @@ def test_two_services_of_one_name_prove_nothing_of_either(tmp_path: Path) -> Non
 
 def test_a_refused_import_is_the_boxs_own_word(tmp_path: Path) -> None:
     with rig_with(SLOW, tmp_path) as rig:
+        factory = rig.raw().default
+        assert factory is not None
         served = rig.served()
         target = rig.target()
         with target.open() as session:
             plan = rig.plan(session.inspect(served))
             kept = rig.keep(session, plan)
             rig.box._state._entries.pop("known1")
-            rig.box._state._bindings |= {"system/default": rig.raw().default}
+            rig.box._state._bindings |= {"system/default": factory}
             with pytest.raises(DeviceRefused) as caught:
                 session.apply(plan, rig.scenario.bundles)
         assert caught.value.code == 5503
