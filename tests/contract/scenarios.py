@@ -238,15 +238,16 @@ def with_rsa(cases: Cases) -> Cases:
     """Return the cases with RSA keys, for devices that take no other."""
     return replace(
         cases,
-        scenarios=tuple(map(_with_rsa, cases.scenarios)),
-        faulty=tuple(map(_with_rsa, cases.faulty)),
-        walked=_with_rsa(cases.walked),
-        ambiguous=_with_rsa(cases.ambiguous),
-        apart=_with_rsa(cases.apart),
+        scenarios=tuple(map(scenario_with_rsa, cases.scenarios)),
+        faulty=tuple(map(scenario_with_rsa, cases.faulty)),
+        walked=scenario_with_rsa(cases.walked),
+        ambiguous=scenario_with_rsa(cases.ambiguous),
+        apart=scenario_with_rsa(cases.apart),
     )
 
 
-def _with_rsa(scenario: Scenario) -> Scenario:
+def scenario_with_rsa(scenario: Scenario) -> Scenario:
+    """Return the scenario with RSA keys."""
     return replace(
         scenario,
         placed=tuple(replace(one, bundle=rsa_of(one.bundle)) for one in scenario.placed),
