@@ -55,7 +55,7 @@ FindBundle = Callable[[str], Bundle | None]
 
 
 class DiskstationApi:
-    """A DiskStation with DSM 7, reached by HTTPS."""
+    """A DiskStation with DSM 6.2 or 7, reached by HTTPS."""
 
     def __init__(
         self,
