@@ -104,17 +104,18 @@ class Logins:
     def account(
         self, host: Host, access: ApiAccess, ask: Callable[[], Secret] | None = None
     ) -> Account:
-        """Return who signs in; `ask` gives a one-time code where a person can be asked."""
+        """Return who signs in; `ask` gives a one-time code where the inventory has no way to it."""
         return Account(
             user=access.user,
             password=lambda: secret(access.password, self._store),
             keeper=HostKeeper(host.name, self._store),
-            one_time_code=ask or self._code_of(host.name, access.otp),
+            one_time_code=self._code_of(host.name, access.otp) or ask,
         )
 
     def enrol(self, host: Host, access: ApiAccess, trust: Trust, ask: Callable[[], Secret]) -> None:
-        """Sign in and out once, with a one-time code from `ask` if the account wants one.
+        """Sign in and out once, with a one-time code if the account wants one.
 
+        That comes from the host's TOTP secret, or from `ask` where the inventory has none.
         What the host refused before is forgotten first: a person has seen to it. Raises what a
         login raises.
         """
@@ -152,7 +153,7 @@ def trust_for(
     verified = None
     if access.tls_pin is None and pinned is None and access.server_name is not None:
         address = SocketAddress(host.address, access.port)
-        verified = verified_leaf(address, access.server_name, None)
+        verified = verified_leaf(address, access.server_name, None, legacy=access.legacy_tls)
     return trust_of(
         host.name,
         tls_pin=access.tls_pin,

@@ -36,9 +36,9 @@ def trust(
     --fingerprint. A leaf that has ended, as on a box that lay on a shelf, is believed for 30 days
     after you pinned it.
 
-    In a terminal it also signs in, once: an account with a second factor is asked for its one-time
-    code, and the device token that the box gives is kept. A login that was refused earlier is
-    forgotten.
+    In a terminal it also signs in, once: you are asked for the one-time code of an account with a
+    second factor, unless the inventory has its TOTP secret, and the device token that the box gives
+    is kept. A login that was refused earlier is forgotten.
     """
     from distributor.cli.deliver import select
     from distributor.model.errors import DistributorError, UsageError
@@ -55,9 +55,8 @@ def trust(
         for host in chosen:
             try:
                 pinned = _pin(settings, store, host, expected, yes)
-                if pinned and sys.stdin.isatty():
-                    _sign_in(settings, store, host)
-                ended = OK if pinned else NOT_WELL
+                well = pinned and (not sys.stdin.isatty() or _sign_in(settings, store, host))
+                ended = OK if well else NOT_WELL
             except DistributorError as error:
                 ended = USAGE if isinstance(error, UsageError) else NOT_WELL
                 for line in error_lines(error, f"{host.name}  "):
@@ -127,17 +126,23 @@ def _pin(
     return True
 
 
-def _sign_in(settings: Settings, store: "Store", host: "Host") -> None:
-    """Try the account while somebody is there to give a one-time code."""
+def _sign_in(settings: Settings, store: "Store", host: "Host") -> bool:
+    """Try the account while somebody is there to give a one-time code.
+
+    Return whether later runs get in without one.
+    """
     from distributor.access import Logins, trust_for
     from distributor.model.hosts import ApiAccess
     from distributor.model.secret import Secret
 
     access = host.access
     if not isinstance(access, ApiAccess):
-        return
+        return True
+    asked = False
 
     def ask() -> Secret:
+        nonlocal asked
+        asked = True
         what = f"One-time code of '{access.user}' on {host.name}"
         return Secret(click.prompt(what, hide_input=True, err=True).strip())
 
@@ -145,7 +150,14 @@ def _sign_in(settings: Settings, store: "Store", host: "Host") -> None:
     Logins(store).enrol(host, access, trust_for(host, access, store, ()), ask)
     has = store.devices.find(host.name, access.user)
     kept = "; its device token is kept, no code is needed from now on" if has != had else ""
+    lacks = asked and has == had
+    if lacks:
+        kept = (
+            ", but it gave no device token: every run would be asked for a code. Give the "
+            f"account's TOTP secret as `otp` of {host.name}"
+        )
     settings.stderr().print(f"{host.name}  signed in as {access.user}{kept}", soft_wrap=True)
+    return not lacks
 
 
 def _show(settings: Settings, host: "Host", leaf: "x509.Certificate") -> None:

@@ -111,11 +111,14 @@ def verified_leaf(
     server_name: str,
     roots: Path | None,
     timeout: float = CONNECT_SECONDS,
+    *,
+    legacy: bool = False,
 ) -> str:
     """Return the fingerprint of the leaf at `address` once a CA vouched for it.
 
-    `roots` is a PEM file; None stands for the roots that come with certifi. Raises Untrusted when
-    the chain or the name does not verify, InventoryError when the file cannot be read.
+    `roots` is a PEM file; None stands for the roots that come with certifi. `legacy` allows TLS
+    below 1.2. Raises Untrusted when the chain or the name does not verify, InventoryError when the
+    file cannot be read.
     """
     import certifi
 
@@ -123,6 +126,8 @@ def verified_leaf(
         context = ssl.create_default_context(cafile=str(roots or certifi.where()))
     except OSError as error:
         raise _no_roots(roots) from error
+    if legacy:
+        legacy_tls.allow(context)
     try:
         with (
             connected(address, timeout) as plain,
