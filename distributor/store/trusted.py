@@ -4,30 +4,37 @@ from pathlib import Path
 from typing import Any
 
 from distributor.model.times import from_rfc3339, rfc3339
-from distributor.model.trust import PinnedLeaf
+from distributor.model.trust import BY_PERSON, PinnedLeaf
 from distributor.store.host_tables import HostTables
 
 
 class TrustFile:
-    """A table per host with the fingerprint of its leaf."""
+    """A table per host with the fingerprint of its leaf, and of the one that a person pinned."""
 
     def __init__(self, path: Path) -> None:
         remedy = "remove it and pin the hosts again: distribute trust HOST"
         self._tables = HostTables(path, remedy)
 
     def pinned(self, host: str) -> PinnedLeaf | None:
-        """Return what is pinned for `host`, or None."""
+        """Return what `host` was last pinned or verified to serve, or None."""
         return self._tables.read(host, _parsed)
 
+    def by_person(self, host: str) -> PinnedLeaf | None:
+        """Return what a person pinned for `host` last, or None."""
+        return self._tables.read(host, _parsed_by_person)
+
     def pin(self, host: str, leaf: PinnedLeaf) -> None:
-        """Pin `leaf` for `host`, in place of what was pinned for it."""
+        """Pin `leaf` for `host`; what a person pinned stays beside what a delivery brought."""
+        written = {
+            "tls_leaf": leaf.leaf,
+            "not_after": rfc3339(leaf.not_after),
+            "since": rfc3339(leaf.since),
+            "by": leaf.by,
+        }
         with self._tables.changing(host) as table:
-            table |= {
-                "tls_leaf": leaf.leaf,
-                "not_after": rfc3339(leaf.not_after),
-                "since": rfc3339(leaf.since),
-                "by": leaf.by,
-            }
+            table.update(written)
+            if leaf.by == BY_PERSON:
+                table[BY_PERSON] = written
 
 
 def _parsed(table: Any) -> PinnedLeaf:
@@ -37,3 +44,7 @@ def _parsed(table: Any) -> PinnedLeaf:
         since=from_rfc3339(table["since"]),
         by=table["by"],
     )
+
+
+def _parsed_by_person(table: Any) -> PinnedLeaf | None:
+    return _parsed(table[BY_PERSON]) if BY_PERSON in table else None

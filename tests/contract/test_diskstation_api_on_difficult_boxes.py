@@ -3,6 +3,7 @@
 Waits are short, restarts are not: a restart must be met where it hurts.
 """
 
+import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -232,3 +233,43 @@ def test_a_refused_import_is_the_boxs_own_word(tmp_path: Path) -> None:
         assert caught.value.code == 5503
         assert kept.before == plan.observed
         assert rig.writes == 0
+
+
+@pytest.mark.parametrize("scenario", [WORK, NEW_ENTRY], ids=str)
+@pytest.mark.parametrize("code", [100, 117, 5503])
+def test_a_box_that_refuses_every_import_is_as_it_was_and_not_broken(
+    tmp_path: Path, scenario: Scenario, code: int
+) -> None:
+    with rig_with(replace(SLOW, import_refused_code=code), tmp_path, scenario) as rig:
+        before = rig.raw()
+        outcome = Bench(rig).run()
+        assert outcome.status == "rolled_back"
+        assert outcome.error is not None
+        assert outcome.error.code == code
+        assert (rig.raw(), rig.writes) == (before, 0)
+
+
+@pytest.mark.parametrize("code", [100, 109, 117, 118])
+def test_a_box_that_is_busy_at_the_login_is_not_taken_to_refuse_the_account(
+    tmp_path: Path, code: int
+) -> None:
+    with rig_with(replace(SLOW, login_busy_code=code), tmp_path) as rig:
+        with pytest.raises(DeviceRefused) as caught, rig.target().open():
+            pass
+        assert caught.value.code == code
+        rig.box.knobs = SLOW
+        assert Bench(rig).run().status == "changed"
+
+
+def test_a_box_that_is_busy_while_it_is_put_back_is_waited_for(tmp_path: Path) -> None:
+    knobs = replace(SLOW, binding_not_moved=True)
+    with rig_with(knobs, tmp_path, NEW_ENTRY) as rig:
+        before, bench = rig.raw(), Bench(rig)
+
+        def busy() -> None:
+            rig.box.knobs = replace(knobs, login_busy_code=118)
+            threading.Timer(0.3, lambda: setattr(rig.box, "knobs", knobs)).start()
+
+        bench.at["putting back"] = busy
+        assert bench.run().status == "rolled_back"
+        assert rig.raw() == before
