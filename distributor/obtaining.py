@@ -1,7 +1,7 @@
 """One certificate: what the store holds, whether a new one is due, and getting it."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -12,6 +12,7 @@ from distributor.model.renewal import Hints, Renewal
 from distributor.model.report import CertificateOutcome
 from distributor.model.reviewed import Reviewed, is_fulfilled
 from distributor.sources.contract import Ready, Source
+from distributor.unexpected import known_errors
 
 
 class Listener(Protocol):
@@ -61,6 +62,25 @@ class Obtained:
     bundle: Bundle | None = None
     as_reviewed: bool = True
     """Whether it is what a saved plan, if there is one, was made for."""
+
+
+def obtain_each(
+    sources: Mapping[str, Source],
+    terms: Terms,
+    listener: Listener,
+    stop: threading.Event,
+    now: Callable[[], datetime],
+) -> dict[str, Obtained]:
+    """Return what became of each certificate, by name; what ends one ends no other."""
+
+    def one(name: str, source: Source) -> Obtained:
+        try:
+            with known_errors(f"certificate={name}"):
+                return obtain(source, terms, listener, stop, now)
+        except DistributorError as error:
+            return Obtained(outcome=CertificateOutcome(name=name, status="failed", error=error))
+
+    return {name: one(name, source) for name, source in sources.items()}
 
 
 def obtain(
@@ -145,7 +165,8 @@ def _renewed(
     try:
         if stop.is_set():
             raise Interrupted("the run was interrupted", hint="run it again", step="issue")
-        new = source.renew(lambda text: listener.certificate(name, text))
+        with known_errors(f"certificate={name}"):
+            new = source.renew(lambda text: listener.certificate(name, text))
     except DistributorError as error:
         kept = _current(source, ready, terms, now(), reason=renewal.reason)
         return Obtained(

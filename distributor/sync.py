@@ -4,6 +4,7 @@ A dry run is the same path with nothing that writes. One host's failure is its o
 end of the run.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,15 +15,17 @@ from typing import Final, Protocol
 
 from distributor.delivery import Tools, Visit, deliver, new_outcome, observe
 from distributor.model.bundle import Certificate
-from distributor.model.errors import DistributorError, IssuanceError, StalePlan
+from distributor.model.errors import DistributorError, IssuanceError, RollbackFailed, StalePlan
 from distributor.model.holds import held, next_hold
 from distributor.model.hosts import Host, Rollout
-from distributor.model.report import CertificateOutcome, HostStatus, Outcome, Report
+from distributor.model.report import HostStatus, Outcome, Report
 from distributor.model.reviewed import Reviewed
-from distributor.obtaining import Obtained, obtain
+from distributor.obtaining import Obtained, obtain_each
 from distributor.rollout import roll_out
 from distributor.sources.contract import Source
 from distributor.unexpected import known_errors
+
+log = logging.getLogger(__name__)
 
 LOOKING_AT_ONCE: Final = 32
 """Hosts observed at once: a dead one costs its own time-out and nobody else's."""
@@ -66,10 +69,7 @@ def run(
 ) -> Report:
     """Do all of it, and return what became of every certificate and host."""
     started, began = now(), monotonic()
-    obtained = {
-        name: _obtain(name, source, order, progress, stop, now)
-        for name, source in order.sources.items()
-    }
+    obtained = obtain_each(order.sources, order, progress, stop, now)
     tools = make_tools(obtained)
     looked_at = _observe_all(order, obtained, tools, progress, stop)
     outcomes = _deliver_all(order, obtained, looked_at, tools, progress, stop)
@@ -85,21 +85,6 @@ def run(
     )
 
 
-def _obtain(
-    name: str,
-    source: Source,
-    order: Run,
-    progress: Progress,
-    stop: threading.Event,
-    now: Callable[[], datetime],
-) -> Obtained:
-    try:
-        with known_errors(f"certificate={name}"):
-            return obtain(source, order, progress, stop, now)
-    except DistributorError as error:
-        return Obtained(outcome=CertificateOutcome(name=name, status="failed", error=error))
-
-
 def _observe_all(
     order: Run,
     obtained: Mapping[str, Obtained],
@@ -112,6 +97,7 @@ def _observe_all(
             return replace(new_outcome(host, "skipped"), warnings=("the run was interrupted",))
         try:
             with known_errors(f"host={host.name}"):
+                _require_in_plan(host, order.reviewed)
                 wanted = _certificates_for(host, obtained)
                 is_named = host.name in order.named
                 left_alone = held(tools.hold(host.name), wanted.values(), named=is_named)
@@ -134,7 +120,7 @@ def _observe_all(
         for host, found in zip(order.hosts, pool.map(look, order.hosts), strict=True):
             looked_at[host.name] = found
             if isinstance(found, Outcome):
-                progress.ended(found)
+                _tell(progress, found)
     return looked_at
 
 
@@ -154,16 +140,47 @@ def _deliver_all(
             with known_errors(f"host={name}"):
                 outcome = deliver(visits[name], bundles, tools)
         except DistributorError as error:
-            outcome = _as_outcome(visits[name].host, error)
-        progress.ended(outcome)
+            outcome = replace(visits[name].outcome, status="broken", error=_unseen(error))
+        _tell(progress, outcome)
         return outcome
 
     delivered, why = roll_out(tuple(visits), bring, order.rollout, stop)
     for name in visits.keys() - delivered.keys():
-        visits[name].close()
+        _sign_out(visits[name])
         delivered[name] = replace(visits[name].outcome, status="skipped", warnings=(why,))
-        progress.ended(delivered[name])
+        _tell(progress, delivered[name])
     return delivered | {n: found for n, found in looked_at.items() if isinstance(found, Outcome)}
+
+
+def _unseen(error: DistributorError) -> RollbackFailed:
+    """Return what is said of a host whose delivery ended in an error of which it does not speak.
+
+    It may have been written to, and nobody has looked at it since.
+    """
+    return RollbackFailed(
+        f"{error.message}; how it left the host is not known",
+        hint="look at the host, and run again: it is observed anew",
+        step=error.step,
+        code=error.code,
+    )
+
+
+def _tell(progress: Progress, outcome: Outcome) -> None:
+    """Say how a host ended; that it cannot be said changes nothing of it."""
+    try:
+        with known_errors(f"host={outcome.host} told={outcome.status}"):
+            progress.ended(outcome)
+    except DistributorError as error:
+        log.warning("host=%s step=progress error=%s", outcome.host, error.kind)
+
+
+def _sign_out(visit: Visit) -> None:
+    """Leave a host to which nothing was written; a session that stays open ends by itself."""
+    try:
+        with known_errors(f"host={visit.host.name}"):
+            visit.close()
+    except DistributorError as error:
+        log.warning("host=%s step=sign-out error=%s", visit.host.name, error.kind)
 
 
 def _noted(order: Run, outcome: Outcome, tools: Tools, now: datetime) -> Outcome:
@@ -180,6 +197,15 @@ def _noted(order: Run, outcome: Outcome, tools: Tools, now: datetime) -> Outcome
     except DistributorError as error:
         return replace(outcome, warnings=(*outcome.warnings, str(error)))
     return outcome
+
+
+def _require_in_plan(host: Host, reviewed: Reviewed | None) -> None:
+    if reviewed is not None and host.name not in reviewed.digests:
+        raise StalePlan(
+            f"the plan says nothing of {host.name}",
+            hint="choose the hosts that were reviewed, or review a new plan",
+            step="plan",
+        )
 
 
 def _certificates_for(host: Host, obtained: Mapping[str, Obtained]) -> dict[str, Certificate]:

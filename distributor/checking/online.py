@@ -1,6 +1,8 @@
 """Every check that needs a connection: CAs, zones and hosts at once, none stopped by another.
 
-It changes no certificate. All that it writes is a TXT record for each name, and the journal of it.
+It changes no certificate. What it writes is a TXT record for each name and the journal of it, and
+in the state folder what a login leaves: a refused one (`refusals.toml`), or a device token that the
+host gave (`devices.toml`).
 """
 
 import logging
@@ -155,8 +157,12 @@ def _held(host: Host, stored: Mapping[str, Certificate]) -> dict[str, Certificat
 
 
 def _own_addresses(host: Host, tools: Tools) -> tuple[str, ...]:
+    # One that only gives a certificate is asked for as its endpoints are.
+    certificates = (*host.certificates, *(one.certificate for one in host.endpoints))
+    if not certificates:
+        return ()  # no endpoint has a name that could be compared with it
     try:
-        return tools.addresses(host.address, host.certificates[0])
+        return tools.addresses(host.address, certificates[0])
     except DistributorError as error:
         # That the host's own name cannot be found shows as a host that cannot be reached.
         log.info("check host=%s step=addresses error=%s", host.name, error.kind)

@@ -31,7 +31,7 @@ def issue(
     from distributor.cli.deliver import stopping
     from distributor.cli.logs import start_logging
     from distributor.model.report import Report
-    from distributor.obtaining import IssueTerms, obtain
+    from distributor.obtaining import IssueTerms, obtain_each
     from distributor.render.progress import shown_progress
     from distributor.wiring import Workshop
 
@@ -48,14 +48,13 @@ def issue(
     ):
         workshop = Workshop(inventory, store, stop)
         terms = IssueTerms(renew_now=renew_now)
-        outcomes = tuple(
-            obtain(workshop.source(name), terms, progress, stop, utc_now).outcome for name in chosen
-        )
+        sources = {name: workshop.source(name) for name in chosen}
+        obtained = obtain_each(sources, terms, progress, stop, utc_now)
     report = Report(
         started=started,
         seconds=(utc_now() - started).total_seconds(),
         dry_run=False,
-        certificates=outcomes,
+        certificates=tuple(one.outcome for one in obtained.values()),
         hosts=(),
         interrupted=stop.is_set(),
     )

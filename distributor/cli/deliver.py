@@ -3,24 +3,27 @@
 import json
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 import click
 
 from distributor.cli.logs import start_logging
-from distributor.cli.settings import INTERRUPTED, Settings, print_json
+from distributor.cli.settings import INTERRUPTED, USAGE, Settings, print_json
 from distributor.model.errors import UsageError
 from distributor.model.hazards import HAZARDS
 from distributor.model.hosts import Host, Inventory
 from distributor.model.report import Report
 from distributor.model.reviewed import Reviewed, reviewed_as_json, reviewed_from_json
 from distributor.model.text import printable
+
+_HANGUP: Final[signal.Signals | None] = getattr(signal, "SIGHUP", None)
+"""Windows has none."""
 
 
 def deliver(
@@ -39,6 +42,7 @@ def deliver(
     """Do the run and print its report; return the exit code."""
     from distributor.access import utc_now
     from distributor.render.progress import shown_progress
+    from distributor.render.text import error_lines
     from distributor.sync import Run, run
     from distributor.wiring import Workshop
 
@@ -46,8 +50,8 @@ def deliver(
     inventory = settings.load_inventory()
     chosen = _getting(select(inventory, all_hosts=all_hosts, hosts=hosts, tags=tags), by_name=hosts)
     reviewed = _read_plan(plan_file) if plan_file is not None else None
-    if reviewed is not None:
-        chosen = _in_plan(chosen, reviewed)
+    if save_plan is not None:
+        _require_writable(save_plan)
     store, stop = settings.store(remembers=not dry_run), threading.Event()
     console = settings.stderr()
     start_logging(settings, console)
@@ -73,10 +77,13 @@ def deliver(
         report = run(
             order, lambda found: workshop.tools(found, progress.step), progress, stop, utc_now
         )
-    if save_plan is not None:
-        _write_plan(save_plan, report)
+    unsaved = _write_plan(save_plan, report) if save_plan is not None else None
     _print(settings, report)
-    return report.exit_code
+    if unsaved is None:
+        return report.exit_code
+    for line in error_lines(unsaved, ""):
+        console.print(line, soft_wrap=True)
+    return USAGE
 
 
 def select(
@@ -123,20 +130,37 @@ def require_known(what: str, name: str, known: Iterable[str]) -> None:
 
 @contextmanager
 def stopping(stop: threading.Event) -> Iterator[None]:
-    """Let the first Ctrl-C set `stop`, so that the step at hand ends well; a second one kills."""
+    """Let the first Ctrl-C, SIGTERM or SIGHUP set `stop`, so that the step at hand ends well.
 
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"stopped at once\n")
+    A second Ctrl-C or SIGTERM ends the process at once. SIGHUP never does: a terminal that closes
+    may send several, and it is left ignored where it is, as `nohup` has it.
+    """
+    asked = False
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked and number != _HANGUP:
+            _say(b"stopped at once\n")
             os._exit(INTERRUPTED)
+        asked = asked or number != _HANGUP
+        if not stop.is_set():
+            _say(b"\nstopping: the step at hand comes to its end; Ctrl-C again stops at once\n")
         stop.set()
-        os.write(2, b"\nstopping: the step at hand comes to its end; Ctrl-C again stops at once\n")
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if _HANGUP is not None and signal.getsignal(_HANGUP) is not signal.SIG_IGN:
+        numbers.append(_HANGUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(text: bytes) -> None:
+    with suppress(OSError):  # the terminal may be what has gone
+        os.write(2, text)
 
 
 def _require_sense(
@@ -194,25 +218,32 @@ def _read_plan(path: Path) -> Reviewed:
     return reviewed_from_json(data, str(path))
 
 
-def _in_plan(chosen: Sequence[Host], reviewed: Reviewed) -> tuple[Host, ...]:
-    """Return the chosen hosts that the plan speaks of; one that it does not know is an error."""
-    missing = [host.name for host in chosen if host.name not in reviewed.digests]
-    if missing:
-        raise UsageError(
-            f"the plan says nothing of {', '.join(missing)}",
-            hint="choose the hosts that were reviewed, or review a new plan",
-        )
-    return tuple(chosen)
+def _require_writable(path: Path) -> None:
+    """Raise UsageError when a plan cannot be saved there; leaves what is there as it is."""
+    was_there = path.exists()
+    try:
+        with path.open("ab"):
+            pass
+        if not was_there:
+            path.unlink()
+    except OSError as error:
+        raise _not_saved(path, error) from error
 
 
-def _write_plan(path: Path, report: Report) -> None:
+def _write_plan(path: Path, report: Report) -> UsageError | None:
+    """Save the plans; return what kept them from being saved, for the report is to be seen."""
     plans = [outcome.plan for outcome in report.hosts if outcome.plan is not None]
     try:
         path.write_text(json.dumps(reviewed_as_json(plans), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise UsageError(
-            f"the plan cannot be saved to {path}: {error.strerror}", hint="correct the path"
-        ) from error
+        return _not_saved(path, error)
+    return None
+
+
+def _not_saved(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"the plan cannot be saved to {path}: {error.strerror}", hint="correct the path"
+    )
 
 
 def _print(settings: Settings, report: Report) -> None:

@@ -42,6 +42,13 @@ class _ConsoleHandler(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print the record; a failure goes the way of logging's own handlers and ends nothing."""
+        try:
+            self._print(record)
+        except Exception:  # noqa: BLE001 - what a log record meets must not decide a delivery
+            self.handleError(record)
+
+    def _print(self, record: logging.LogRecord) -> None:
         from distributor.model.text import printable
 
         line = f"{record.levelname.lower()} {record.name} {printable(record.getMessage(), 2000)}"

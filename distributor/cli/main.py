@@ -60,7 +60,7 @@ class _Commands(click.Group):
     "--plan",
     "plan_file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Apply exactly this saved plan; a host that changed meanwhile is refused.",
+    help="Apply exactly this saved plan; a host that changed meanwhile or is not in it is refused.",
 )
 @click.option(
     "--accept",

@@ -25,7 +25,11 @@ def read_services(
     hosts: Sequence[Host],
     certificates: Mapping[str, Certificate],
 ) -> tuple[Reading, ...]:
-    """Sign in to every host and read what it holds; nothing is written, here or there."""
+    """Sign in to every host and read what it holds; nothing is written there.
+
+    In the state folder a login leaves what it leaves in every run: a refused one
+    (`refusals.toml`), or a device token that the host gave (`devices.toml`).
+    """
     tools = Workshop(inventory, store, threading.Event()).tools({}, lambda _host, _text: None)
     return read_all(hosts, certificates, tools)
 

@@ -65,8 +65,10 @@ class Settings:
         return _console(self, sys.stdout)
 
     def stderr(self) -> "Console":
-        """Return where progress and log go."""
-        return _console(self, sys.stderr)
+        """Return where progress and log go; writing there never fails."""
+        from distributor.cli.streams import Aside
+
+        return _console(self, Aside(sys.stderr))
 
 
 def _console(settings: Settings, file: Any) -> "Console":

@@ -2,17 +2,32 @@
 
 import re
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from distributor.cli.settings import NOT_WELL, OK, USAGE, Settings, global_options
+from distributor.cli.settings import NOT_WELL, OK, USAGE, Settings, global_options, print_json
 
 if TYPE_CHECKING:
     from cryptography import x509
 
+    from distributor.model.bundle import Certificate
+    from distributor.model.errors import DistributorError
     from distributor.model.hosts import Host
     from distributor.store import Store
+
+
+@dataclass(slots=True)
+class _Looked:
+    """What became of one host; filled in as it goes."""
+
+    host: str
+    shown: "Certificate | None" = None
+    """The leaf that its own port serves."""
+    is_pinned: bool = False
+    """Whether that leaf is the one that is pinned at the end."""
+    error: "DistributorError | None" = None
 
 
 @click.command(epilog="Example: distribute trust attic --fingerprint sha256:1f…")
@@ -36,13 +51,12 @@ def trust(
     --fingerprint. A leaf that has ended, as on a box that lay on a shelf, is believed for 30 days
     after you pinned it.
 
-    In a terminal it also signs in, once: you are asked for the one-time code of an account with a
-    second factor, unless the inventory has its TOTP secret, and the device token that the box gives
-    is kept. A login that was refused earlier is forgotten.
+    A login that a pinned host refused earlier is forgotten. In a terminal it also signs in, once:
+    you are asked for the one-time code of an account with a second factor, unless the inventory has
+    its TOTP secret, and the device token that the box gives is kept.
     """
     from distributor.cli.deliver import select
-    from distributor.model.errors import DistributorError, UsageError
-    from distributor.render.text import error_lines
+    from distributor.model.errors import UsageError
 
     if fingerprint is not None and len(hosts) > 1:
         raise UsageError("--fingerprint is for one host", hint="name one host at a time")
@@ -50,19 +64,62 @@ def trust(
     inventory = settings.load_inventory()
     chosen = select(inventory, all_hosts=False, hosts=hosts, tags=())
     store = settings.store()
-    code = OK
+    code, looked = OK, [_Looked(host.name) for host in chosen]
     with store.lock():
-        for host in chosen:
-            try:
-                pinned = _pin(settings, store, host, expected, yes)
-                well = pinned and (not sys.stdin.isatty() or _sign_in(settings, store, host))
-                ended = OK if well else NOT_WELL
-            except DistributorError as error:
-                ended = USAGE if isinstance(error, UsageError) else NOT_WELL
-                for line in error_lines(error, f"{host.name}  "):
-                    settings.stderr().print(line, soft_wrap=True)
-            code = max(code, ended)
+        for host, one in zip(chosen, looked, strict=True):
+            code = max(code, _look(settings, store, host, expected, yes, one))
+    if settings.as_json:
+        print_json({"version": 0, "exit": code, "hosts": [_as_json(one) for one in looked]})
     context.exit(code)
+
+
+def _look(
+    settings: Settings,
+    store: "Store",
+    host: "Host",
+    fingerprint: str | None,
+    yes: bool,
+    one: _Looked,
+) -> int:
+    """Show, pin and try one host, and note in `one` what became of it; return its exit code."""
+    from distributor.model.bundle import describe
+    from distributor.model.errors import DistributorError, UsageError
+    from distributor.render.text import error_lines
+
+    try:
+        leaf = _served_leaf(host)
+        one.shown = describe((leaf,), host.name)
+        if not settings.as_json:
+            _show(settings, host, one.shown)
+        one.is_pinned = _pin(settings, store, host, leaf, fingerprint, yes)
+        if not one.is_pinned:
+            return NOT_WELL
+        store.refusals.forget(host.name)  # a person has seen to it
+        well = not sys.stdin.isatty() or _sign_in(settings, store, host)
+    except DistributorError as error:
+        one.error = error
+        for line in error_lines(error, f"{host.name}  "):
+            settings.stderr().print(line, soft_wrap=True)
+        return USAGE if isinstance(error, UsageError) else NOT_WELL
+    return OK if well else NOT_WELL
+
+
+def _as_json(one: _Looked) -> dict[str, Any]:
+    from distributor.model.times import rfc3339
+    from distributor.render.as_json import error_as_json
+
+    shown = one.shown
+    return {
+        "name": one.host,
+        "leaf": shown.leaf if shown else None,
+        "key": shown.key if shown else None,
+        "names": list(shown.names) if shown else [],
+        "not_before": rfc3339(shown.not_before) if shown and shown.not_before else None,
+        "not_after": rfc3339(shown.not_after) if shown and shown.not_after else None,
+        "issuer": (shown.issued_by or None) if shown else None,
+        "pinned": one.is_pinned,
+        "error": error_as_json(one.error),
+    }
 
 
 def _as_ours(text: str) -> str:
@@ -82,14 +139,10 @@ def _as_ours(text: str) -> str:
     return f"sha256:{found[1]}"
 
 
-def _pin(
-    settings: Settings, store: "Store", host: "Host", fingerprint: str | None, yes: bool
-) -> bool:
-    """Show and pin one host; return whether it is pinned at the end."""
-    from distributor.access import pin_of
+def _served_leaf(host: "Host") -> "x509.Certificate":
+    """Return the leaf that the host's own port serves."""
     from distributor.clients.tls import served_chain
-    from distributor.model.bundle import fingerprint as fingerprint_of
-    from distributor.model.errors import Untrusted, UsageError
+    from distributor.model.errors import UsageError
     from distributor.model.hosts import ApiAccess, SocketAddress
 
     access = host.access
@@ -97,12 +150,26 @@ def _pin(
         raise UsageError(
             f"{host.name} is not reached by TLS", hint="its SSH host key is what counts"
         )
-    leaf = served_chain(
+    return served_chain(
         SocketAddress(host.address, access.port), access.server_name, legacy=access.legacy_tls
     )[0]
+
+
+def _pin(
+    settings: Settings,
+    store: "Store",
+    host: "Host",
+    leaf: "x509.Certificate",
+    fingerprint: str | None,
+    yes: bool,
+) -> bool:
+    """Pin the leaf of one host; return whether it is pinned at the end."""
+    from distributor.access import pin_of
+    from distributor.model.bundle import fingerprint as fingerprint_of
+    from distributor.model.errors import Untrusted
+
     shown = fingerprint_of(leaf)
     known = store.trust.pinned(host.name)
-    _show(settings, host, leaf)
     if fingerprint is not None and fingerprint != shown:
         raise Untrusted(
             f"it serves another leaf than {fingerprint}",
@@ -160,17 +227,15 @@ def _sign_in(settings: Settings, store: "Store", host: "Host") -> bool:
     return not lacks
 
 
-def _show(settings: Settings, host: "Host", leaf: "x509.Certificate") -> None:
+def _show(settings: Settings, host: "Host", about: "Certificate") -> None:
     from distributor.access import utc_now
-    from distributor.model.bundle import describe, fingerprint, spki_fingerprint
     from distributor.model.text import printable
     from distributor.render.words import certificate_text
 
-    about = describe((leaf,), host.name)
     console = settings.stdout()
     console.print(f"{host.name}  {certificate_text(about, utc_now())}", soft_wrap=True)
-    console.print(f"    leaf    {fingerprint(leaf)}", soft_wrap=True)
-    console.print(f"    key     {spki_fingerprint(leaf)}", soft_wrap=True)
+    console.print(f"    leaf    {about.leaf}", soft_wrap=True)
+    console.print(f"    key     {about.key}", soft_wrap=True)
     console.print(f"    issuer  {printable(about.issued_by)}", soft_wrap=True)
 
 

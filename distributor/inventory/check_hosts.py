@@ -79,9 +79,11 @@ def _deliveries(
             if shape.given(*path, key):
                 yield Finding((*path, key), "contradicts deliver: write it in one of its tables")
     elif not shape.given(*host.at("certificate")):
+        gives = sourced(shape, host.name)
+        cure = f"; deliver = [] if it only gives {', '.join(gives)}" if gives else ""
         yield Finding(
             host.at("certificate"),
-            "is missing: the NAME of a [certificates.NAME], here or in [defaults]",
+            f"is missing: the NAME of a [certificates.NAME], here or in [defaults]{cure}",
         )
     if host.table.deliver == [] and not sourced(shape, host.name):
         yield Finding((*path, "deliver"), "must hold at least one delivery")
@@ -109,6 +111,10 @@ def _entries(
     if host.table.kind == "files":
         for delivery in deliveries[1:]:
             yield Finding(delivery.path, "is a second certificate for the same files")
+        return
+    if host.table.kind == "router":
+        for delivery in deliveries[1:]:
+            yield Finding(delivery.path, "is a second certificate for a router, which holds one")
         return
     entries: dict[tuple[str, str], PlacedDelivery] = {}
     default: PlacedDelivery | None = None

@@ -107,6 +107,7 @@ class Listener:
         self._before_handshake = before_handshake
         self._clear = clear
         self._lock = threading.Lock()
+        self._opening = threading.Lock()  # one thread opens or closes at a time
         self._connections: set[socket.socket] = set()
         self._workers: set[threading.Thread] = set()
         self._socket: socket.socket | None = None
@@ -120,25 +121,27 @@ class Listener:
 
     def open(self, context: ssl.SSLContext) -> None:
         """Listen, presenting what `context` holds."""
-        if self._reservation is None:
-            self._reserve()
-        listening = _bound(self._address, self.port)
-        listening.listen(128)
-        listening.setblocking(False)
-        wake, woken = socket.socketpair()
-        self._socket, self._wake, self._context = listening, wake, context
-        self._acceptor = threading.Thread(
-            target=self._accept, args=(listening, woken), name=f"lab-{self.port}", daemon=True
-        )
-        self._acceptor.start()
+        with self._opening:
+            if self._reservation is None:
+                self._reserve()
+            listening = _bound(self._address, self.port)
+            listening.listen(128)
+            listening.setblocking(False)
+            wake, woken = socket.socketpair()
+            self._socket, self._wake, self._context = listening, wake, context
+            self._acceptor = threading.Thread(
+                target=self._accept, args=(listening, woken), name=f"lab-{self.port}", daemon=True
+            )
+            self._acceptor.start()
 
     def close(self) -> None:
         """Refuse connections from now on and cut those that are there."""
-        if self._wake is not None and self._acceptor is not None and self._socket is not None:
-            self._wake.close()
-            self._acceptor.join()
-            self._socket.close()
-            self._wake = self._acceptor = self._socket = None
+        with self._opening:
+            if self._wake is not None and self._acceptor is not None and self._socket is not None:
+                self._wake.close()
+                self._acceptor.join()
+                self._socket.close()
+                self._wake = self._acceptor = self._socket = None
         self._cut_all()
 
     def end(self) -> None:

@@ -1,16 +1,19 @@
-"""A TOML file with one table per host, changed as a whole and from several threads."""
+"""A TOML file with one table per host, changed as a whole, from several threads and processes."""
 
 import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from distributor.model.errors import StateError
-from distributor.store.files import read, write
+from distributor.store.files import make_folder, read, write
 
 Value = TypeVar("Value")
+
+_PATIENCE: Final = 10.0
+"""Seconds to wait for another process that changes the file: it needs milliseconds."""
 
 
 class HostTables:
@@ -37,11 +40,12 @@ class HostTables:
     def changing(self, host: str) -> Iterator[dict[str, Any]]:
         """Give the host's table (empty where there is none) to change; it is written at the end.
 
-        An empty table is removed; one that did not change is not written.
+        An empty table is removed; one that did not change is not written. Other processes wait
+        meanwhile, also those without the run lock. Raises StateError.
         """
         import tomli_w
 
-        with self._lock:
+        with self._lock, self._alone():
             hosts = self._hosts()
             before = hosts.pop(host, None)
             with self._readable():
@@ -52,6 +56,25 @@ class HostTables:
             if table != (before or {}):
                 content = tomli_w.dumps({"version": 0, "hosts": hosts})
                 write(self._path, content.encode("utf-8"))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the operating system's lock on the file; it ends with the process."""
+        from filelock import FileLock, Timeout
+
+        make_folder(self._path.parent)
+        lock = FileLock(self._path.with_name(f".{self._path.name}.lock"), mode=0o600)
+        try:
+            lock.acquire(timeout=_PATIENCE, poll_interval=0.01)
+        except (Timeout, OSError) as error:
+            raise StateError(
+                f"cannot lock {self._path}: {getattr(error, 'strerror', None) or 'it is in use'}",
+                hint="check its folder's owner, and whether another run hangs",
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _hosts(self) -> dict[str, Mapping[str, Any]]:
         written = read(self._path)

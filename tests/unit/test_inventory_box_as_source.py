@@ -59,6 +59,15 @@ def test_a_box_may_give_a_certificate_and_get_none() -> None:
     )
 
 
+def test_a_box_that_only_gives_is_told_how_to_say_so() -> None:
+    text = changed("deliver = []\n", "").replace('certificate = "ddns"\n', "")
+    missing = "is missing: the NAME of a [certificates.NAME], here or in [defaults]"
+    assert problems(text) == [
+        f"line 12: hosts.attic.certificate: {missing}; deliver = [] if it only gives ddns",
+        f"line 16: hosts.cellar.certificate: {missing}",
+    ]
+
+
 def test_only_such_a_box_may_get_none() -> None:
     text = changed('address = "192.0.2.12"\n', 'address = "192.0.2.12"\ndeliver = []\n')
     assert problems(text) == [

@@ -273,6 +273,19 @@ def test_a_diskstation_source_must_come_from_a_diskstation() -> None:
     ]
 
 
+def test_a_router_holds_one_certificate() -> None:
+    router = SOUND.replace('kind = "diskstation"', 'kind = "router"')
+    place = "line 19: hosts.attic.deliver[1]"
+    one, other = '{ certificate = "home" }', '{ certificate = "home", description = "b" }'
+    for deliver, expected in (
+        (f"[{one}]", []),
+        (f"[{one}, {other}]", [f"{place}: is a second certificate for a router, which holds one"]),
+    ):
+        text = router.replace('certificate = "home"\n', f"deliver = {deliver}\n")
+        found = [one for one in problems(text) if "description" not in one]
+        assert found == expected
+
+
 @pytest.mark.parametrize("key", ["id", "description"])
 def test_a_certificate_is_not_delivered_to_the_entry_it_comes_from(key: str) -> None:
     text = SOUND.replace('certificate = "home"', f'certificate = "ddns"\n{key} = "own"')

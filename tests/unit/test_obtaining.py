@@ -6,7 +6,7 @@ from dataclasses import replace
 from distributor.model.bundle import Certificate, forecast
 from distributor.model.errors import BundleError, CaUnreachable, Interrupted, StateError
 from distributor.model.reviewed import Reviewed
-from distributor.obtaining import IssueTerms, Obtained, obtain
+from distributor.obtaining import IssueTerms, Obtained, obtain, obtain_each
 from distributor.sources.contract import Ready
 from tests.certs import DAY, NOW
 from tests.unit.sources import CA, FORECAST, FakeSource, ready
@@ -66,6 +66,32 @@ def test_a_renewal_that_fails_leaves_the_current_one_to_deliver() -> None:
     assert isinstance(found.outcome.error, CaUnreachable)
     assert found.outcome.certificate == found.certificate == have.held.certificate
     assert found.bundle is have.bundle
+
+
+def test_an_unknown_error_while_renewing_leaves_the_current_one_to_deliver() -> None:
+    have = ready()
+
+    found = obtained(FakeSource(has=have, reason="old", new=ZeroDivisionError()))
+
+    assert found.outcome.status == "failed"
+    assert "(ZeroDivisionError)" in str(found.outcome.error)
+    assert found.certificate == have.held.certificate
+    assert found.bundle is have.bundle
+
+
+def test_an_unknown_error_with_one_certificate_ends_no_other() -> None:
+    sources = {
+        "home": FakeSource(broken=ZeroDivisionError()),
+        "mail": FakeSource(has=ready(), reason="old"),
+    }
+
+    found = obtain_each(sources, TERMS, Lines(), threading.Event(), lambda: NOW)
+
+    assert [(name, one.outcome.status) for name, one in found.items()] == [
+        ("home", "failed"),
+        ("mail", "renewed"),
+    ]
+    assert "(ZeroDivisionError)" in str(found["home"].outcome.error)
 
 
 def test_a_renewal_that_fails_with_an_expired_current_one_leaves_nothing() -> None:

@@ -1,4 +1,8 @@
 import stat
+import subprocess
+import sys
+import threading
+import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,6 +11,7 @@ import pytest
 from distributor.model.errors import StateError
 from distributor.model.secret import DeviceToken, Secret
 from distributor.store.devices import DeviceTokens
+from distributor.store.host_tables import HostTables
 from distributor.store.refusals import REMEMBERED, Refusals
 
 NOW = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
@@ -47,6 +52,64 @@ def test_what_is_forgotten_is_tried_again(tmp_path: Path) -> None:
     again = Refusals(path, persist=True)
     assert again.find("attic", "certs", WORDS, NOW) is None
     assert again.find("cellar", "certs", WORDS, NOW) is not None
+
+
+_NOTE = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from distributor.model.secret import Secret
+from distributor.store.refusals import Refusals
+refusals = Refusals(Path(sys.argv[1]), persist=True)
+for number in range(5):
+    refusals.note(f"{sys.argv[2]}{number}", "certs", Secret("w"), 400, datetime.now(UTC))
+"""
+
+
+def test_two_processes_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "refusals.toml"
+    names = ("attic", "cellar", "garage")
+    both = [subprocess.Popen([sys.executable, "-c", _NOTE, str(path), name]) for name in names]
+    assert [one.wait(timeout=60) for one in both] == [0, 0, 0]
+    noted = tomllib.loads(path.read_text(encoding="utf-8"))["hosts"]
+    assert sorted(noted) == sorted(f"{name}{n}" for name in names for n in range(5))
+
+
+def test_a_change_waits_for_that_of_another_process_and_builds_on_it(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "refusals.toml"
+    remedy, entered = "remove it", threading.Event()
+    one, other = HostTables(path, remedy), HostTables(path, remedy)  # two locks, as two processes
+
+    def change() -> None:
+        entered.set()
+        with other.changing("cellar") as table:
+            table["code"] = 2
+
+    waiting = threading.Thread(target=change)
+    with one.changing("attic") as table:
+        waiting.start()
+        assert entered.wait(5)
+        waiting.join(0.3)
+        assert waiting.is_alive(), "it did not wait"
+        table["code"] = 1
+    waiting.join(5)
+    assert tomllib.loads(path.read_text(encoding="utf-8"))["hosts"] == {
+        "attic": {"code": 1},
+        "cellar": {"code": 2},
+    }
+
+
+def test_a_lock_that_cannot_be_had_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state" / "refusals.toml"
+    monkeypatch.setattr("distributor.store.host_tables._PATIENCE", 0.05)
+    with (
+        HostTables(path, "remove it").changing("attic"),
+        pytest.raises(StateError, match="in use"),
+        HostTables(path, "remove it").changing("cellar"),
+    ):
+        raise AssertionError("two change it at once")
 
 
 def test_a_dry_run_remembers_without_writing(tmp_path: Path) -> None:

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from distributor.model.errors import CaUnreachable, DistributorError, StalePlan, Unreachable
+from distributor.delivery import Visit
+from distributor.model.errors import (
+    CaUnreachable,
+    DistributorError,
+    RollbackFailed,
+    StalePlan,
+    Unreachable,
+)
 from distributor.model.hosts import Delivery, Host, Rollout, SocketAddress
 from distributor.model.report import Outcome, Report
 from distributor.model.reviewed import Reviewed
@@ -171,11 +178,78 @@ def test_hosts_without_a_certificate_to_bring_are_not_asked(bench: Bench) -> Non
 
 
 def test_a_certificate_that_is_not_as_reviewed_refuses_its_hosts(bench: Bench) -> None:
-    report = told(bench, reviewed=Reviewed(digests={}, certificates={}))
+    reviewed = Reviewed(digests=dict.fromkeys(THREE, "0"), certificates={})
+
+    report = told(bench, reviewed=reviewed)
 
     assert statuses(report) == dict.fromkeys(THREE, "refused")
     assert all(isinstance(outcome.error, StalePlan) for outcome in report.hosts)
+    assert "'home' is not the one that was reviewed" in str(report.hosts[0].error)
     assert bench.opened == 0
+
+
+def test_a_host_that_was_not_reviewed_is_refused_and_not_asked(bench: Bench) -> None:
+    report = told(bench, reviewed=Reviewed(digests={"attic": "0"}, certificates={}))
+
+    assert statuses(report) == dict.fromkeys(THREE, "refused")
+    assert "the plan says nothing of cellar" in str(report.hosts[1].error)
+    assert "the plan says nothing" not in str(report.hosts[0].error)
+    assert bench.opened == 0
+
+
+def test_a_listener_that_fails_decides_nothing(bench: Bench) -> None:
+    class Deaf(Heard):
+        def ended(self, outcome: Outcome) -> None:
+            super().ended(outcome)
+            raise BrokenPipeError
+
+    bench.errors = {SocketAddress("attic", 5001): Unreachable("off")}
+    heard = Deaf()
+
+    report = told(bench, heard=heard)
+
+    assert statuses(report) == {"attic": "failed", "cellar": "changed", "garage": "changed"}
+    assert sorted(heard.ends) == sorted(THREE)
+    assert bench.open_sessions == 0
+
+
+def test_a_delivery_that_ends_in_an_error_of_its_own_is_never_told_as_nothing_changed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distributor.sync.deliver", _breaks_off)
+
+    report = told(bench)
+
+    assert statuses(report) == {"attic": "broken", "cellar": "skipped", "garage": "skipped"}
+    assert report.exit_code == 5
+    error = report.hosts[0].error
+    assert isinstance(error, RollbackFailed)
+    assert "(ZeroDivisionError)" in error.message
+    assert "how it left the host is not known" in error.message
+    assert report.hosts[0].plan is not None
+
+
+def _breaks_off(visit: Visit, *_: object) -> Outcome:
+    visit.close()
+    raise ZeroDivisionError
+
+
+def test_a_skipped_host_that_cannot_be_signed_out_of_ends_nothing(bench: Bench) -> None:
+    bench.devices["attic"].on_call = cut_at(1)
+    closed: list[str] = []
+
+    def sign_out_fails(visit: Visit) -> None:
+        visit.closing.close()
+        closed.append(visit.host.name)
+        raise OSError("the line is dead")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Visit, "close", sign_out_fails)
+        report = told(bench)
+
+    assert statuses(report)["cellar"] == statuses(report)["garage"] == "skipped"
+    assert sorted(closed)[-2:] == ["cellar", "garage"]
+    assert bench.open_sessions == 0
 
 
 def test_a_canary_that_fails_skips_the_rest_and_signs_out(bench: Bench) -> None:

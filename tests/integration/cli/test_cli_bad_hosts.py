@@ -225,7 +225,7 @@ def test_an_endpoint_that_does_not_answer_leaves_the_host_unchanged(make_house: 
 
     error = failed_alone(house.run("--all", "--json"), "VerifyFailed")
 
-    assert "127.0.0.1:9 does not answer" in error["message"]
+    assert "127.0.0.1:9 shows no certificate" in error["message"]
     assert "nothing was changed" in error["hint"]
     assert house.boxes["attic"].writes == 0
 

@@ -126,23 +126,56 @@ def test_a_plan_that_is_not_there_is_a_usage_error(house: House) -> None:
     assert "none.json cannot be read: No such file or directory" in ran.err
 
 
-def test_a_host_that_was_not_reviewed_is_a_usage_error(make_house: MakeHouse) -> None:
+def test_a_host_that_was_not_reviewed_is_refused_and_the_others_go_on(
+    make_house: MakeHouse,
+) -> None:
     house = make_house("attic", "cellar")
     plan = house.folder / "plan.json"
     house.run("--host", "attic", "--dry-run", "--save-plan", str(plan))
 
-    ran = house.run("--all", "--plan", str(plan))
+    ran = house.run("--all", "--plan", str(plan), "--json")
+
+    assert ran.code == 1
+    assert ran.statuses() == {"attic": "changed", "cellar": "refused"}
+    error = ran.host("cellar")["error"]
+    assert (error["kind"], error["step"]) == ("StalePlan", "plan")
+    assert "the plan says nothing of cellar" in error["message"]
+    assert house.boxes["cellar"].requests == ()
+
+
+@pytest.mark.parametrize("place", ["no/plan.json", "."])
+def test_a_plan_that_cannot_be_saved_is_found_out_before_anything_is_tried(
+    house: House, place: str
+) -> None:
+    ran = house.run("--all", "--dry-run", "--save-plan", str(house.folder / place))
 
     assert ran.code == 2
-    assert "the plan says nothing of cellar" in ran.err
-    assert house.run("--host", "attic", "--plan", str(plan)).code == 0
+    assert "cannot be saved" in ran.err or "is a directory" in ran.err
+    assert house.boxes["attic"].requests == ()
 
 
-def test_a_plan_that_cannot_be_saved_is_a_usage_error(house: House) -> None:
-    ran = house.run("--all", "--dry-run", "--save-plan", str(house.folder / "no" / "plan.json"))
+def test_a_plan_that_cannot_be_saved_at_the_end_leaves_the_report(house: House) -> None:
+    ran = house.run("--all", "--dry-run", "--save-plan", "/dev/full", "--json")
 
     assert ran.code == 2
-    assert "cannot be saved" in ran.err
+    assert ran.statuses() == {"attic": "planned"}
+    assert "cannot be saved to /dev/full: No space left on device" in ran.err
+
+
+def test_a_run_that_saves_no_plan_leaves_the_file_as_it_was(house: House) -> None:
+    there, new = house.write("plan.json", "of yesterday"), house.folder / "new.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distributor.sync.run", _does_not_end)
+        for path in (there, new):
+            with pytest.raises(ZeroDivisionError):
+                house.run("--all", "--dry-run", "--save-plan", str(path))
+
+    assert there.read_text(encoding="utf-8") == "of yesterday"
+    assert not new.exists()
+
+
+def _does_not_end(*_: object) -> None:
+    raise ZeroDivisionError
 
 
 def test_a_saved_plan_holds_no_secret(house: House) -> None:

@@ -67,11 +67,14 @@ def three_with_a_slow_first(make_house: MakeHouse) -> House:
     return make_house("attic", "cellar", "garage", knobs={"attic": SLOW_IMPORT})
 
 
-def test_ctrl_c_once_ends_the_step_at_hand_and_skips_the_rest(make_house: MakeHouse) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_stop_ends_the_step_at_hand_and_skips_the_rest(
+    make_house: MakeHouse, how: signal.Signals
+) -> None:
     house = three_with_a_slow_first(make_house)
     with started(house, "--all", "--json") as child:
         wait_for(is_importing(house))
-        child.send_signal(signal.SIGINT)
+        child.send_signal(how)
         out, err = child.communicate(timeout=CHILD_SECONDS)
 
     assert child.returncode == 130
@@ -89,7 +92,8 @@ def test_ctrl_c_once_ends_the_step_at_hand_and_skips_the_rest(make_house: MakeHo
     assert again.statuses() == {"attic": "unchanged", "cellar": "changed", "garage": "changed"}
 
 
-def test_ctrl_c_twice_stops_at_once(make_house: MakeHouse) -> None:
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_at_once(make_house: MakeHouse, second: signal.Signals) -> None:
     house = make_house("attic", knobs={"attic": replace(QUICK, import_seconds=20.0)})
     with started(house, "--all") as child:
         wait_for(is_importing(house))
@@ -99,12 +103,109 @@ def test_ctrl_c_twice_stops_at_once(make_house: MakeHouse) -> None:
         while "stopping" not in line:
             line = child.stderr.readline()
         since = time.monotonic()
-        child.send_signal(signal.SIGINT)
+        child.send_signal(second)
         _, err = child.communicate(timeout=CHILD_SECONDS)
 
     assert time.monotonic() - since < 5
     assert child.returncode == 130
     assert "stopped at once" in err
+
+
+def test_a_terminal_that_closes_several_times_lets_the_step_at_hand_end(
+    make_house: MakeHouse,
+) -> None:
+    house = make_house("attic", knobs={"attic": SLOW_IMPORT})
+    with started(house, "--all", "--json") as child:
+        wait_for(is_importing(house))
+        for _ in range(3):
+            child.send_signal(signal.SIGHUP)
+            time.sleep(0.1)
+        out, err = child.communicate(timeout=CHILD_SECONDS)
+
+    assert child.returncode == 130
+    assert err.count("stopping") == 1
+    assert Ran(130, out, err).statuses() == {"attic": "changed"}
+
+
+def test_what_nohup_keeps_from_hanging_up_is_not_stopped(make_house: MakeHouse) -> None:
+    house = make_house("attic", knobs={"attic": SLOW_IMPORT})
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with started(house, "--all", "--json") as child:
+            wait_for(is_importing(house))
+            child.send_signal(signal.SIGHUP)
+            out, err = child.communicate(timeout=CHILD_SECONDS)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert child.returncode == 0, err
+    assert Ran(0, out, err).statuses() == {"attic": "changed"}
+
+
+@pytest.mark.parametrize("options", [("-vv",), ()])
+def test_a_terminal_that_is_closed_meanwhile_decides_nothing(
+    make_house: MakeHouse, options: tuple[str, ...]
+) -> None:
+    names = ("attic", "cellar", "garage")
+    house = make_house(*names, knobs={"attic": SLOW_IMPORT})
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        house.command("--all", "--json", *options),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        env={**house.child_environment(), "TERM": "xterm"},
+    ) as child:
+        os.close(theirs)
+        try:
+            wait_for(is_importing(house))
+        finally:
+            os.close(ours)
+        out, _ = child.communicate(timeout=CHILD_SECONDS)
+
+    assert child.returncode == 0
+    assert Ran(0, out, "").statuses() == dict.fromkeys(names, "changed")
+
+
+def test_a_log_whose_reader_leaves_early_decides_nothing(make_house: MakeHouse) -> None:
+    names = ("attic", "cellar", "garage")
+    house = make_house(*names)
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        house.command("--all", "--json", "-vv"),
+        stdout=subprocess.PIPE,
+        stderr=write,
+        text=True,
+        timeout=CHILD_SECONDS,
+        env=house.child_environment(),
+        check=False,
+    )
+    os.close(write)
+
+    assert done.returncode == 0
+    assert Ran(0, done.stdout, "").statuses() == dict.fromkeys(names, "changed")
+
+
+def test_a_run_into_head_serves_every_host_all_the_same(make_house: MakeHouse) -> None:
+    house = make_house("attic", "cellar", "garage")
+    read, write = os.pipe()
+    os.close(read)
+    subprocess.run(
+        house.command("--all", "-v"),
+        stdout=write,
+        stderr=write,
+        timeout=CHILD_SECONDS,
+        env=house.child_environment(),
+        check=False,
+    )
+    os.close(write)
+
+    stored = house.store.bundles.current("home")
+    assert stored is not None
+    assert house.all_serve(stored.bundle.certificate("home").leaf)
+    assert house.run("--all", "--json").statuses() == dict.fromkeys(house.boxes, "unchanged")
 
 
 def test_ctrl_c_while_a_challenge_is_waited_for_removes_it_and_ends_the_run(

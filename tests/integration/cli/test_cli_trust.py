@@ -1,7 +1,10 @@
 """`distribute trust`: nobody is believed before a person compared a fingerprint."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from distributor.model.secret import Secret
 from distributor.store import Store
 from tests.integration.cli.conftest import MakeHouse
 from tests.integration.cli.house import House, shown_leaf
@@ -107,6 +110,47 @@ def test_trust_of_several_hosts_goes_on_after_one_that_is_down(make_house: MakeH
     assert ran.code == 1
     assert "attic  Unreachable [connect]" in ran.err
     assert "cellar  pinned" in ran.err
+
+
+def test_trust_prints_json_and_nothing_else(make_house: MakeHouse) -> None:
+    house = make_house("attic", "cellar", pinned=False)
+    leaf = shown_leaf(house.boxes["attic"])
+    house.boxes.pop("cellar").stop()
+
+    ran = house.run("trust", "attic", "cellar", "--yes", "--json")
+
+    assert ran.code == 1
+    assert (ran.report["version"], ran.report["exit"]) == (0, 1)
+    attic, cellar = ran.report["hosts"]
+    assert (attic["name"], attic["leaf"], attic["pinned"]) == ("attic", leaf, True)
+    assert attic["error"] is None
+    assert attic["key"].startswith("sha256:")
+    assert attic["names"] == [], "the leaf from the shop has no SAN"
+    assert attic["issuer"]
+    assert attic["not_before"] < attic["not_after"]
+    assert (cellar["name"], cellar["leaf"], cellar["pinned"]) == ("cellar", None, False)
+    assert cellar["error"]["kind"] == "Unreachable"
+
+
+def test_trust_by_another_fingerprint_shows_the_leaf_in_json(make_house: MakeHouse) -> None:
+    house = make_house("attic", pinned=False)
+
+    ran = house.run("trust", "attic", "--fingerprint", "sha256:" + "0" * 64, "--json")
+
+    (attic,) = ran.report["hosts"]
+    assert (attic["leaf"], attic["pinned"]) == (shown_leaf(house.boxes["attic"]), False)
+    assert attic["error"]["kind"] == "Untrusted"
+
+
+def test_trust_forgets_a_refused_login_also_where_no_terminal_is(make_house: MakeHouse) -> None:
+    house = make_house("attic", pinned=False)
+    words, now = Secret("wrong"), datetime.now(UTC)
+    house.store.refusals.note("attic", "certs", words, 400, now)
+
+    assert house.run("trust", "attic").code == 2
+    assert house.store.refusals.find("attic", "certs", words, now) is not None, "it is not pinned"
+    assert house.run("trust", "attic", "--yes").code == 0
+    assert house.store.refusals.find("attic", "certs", words, now) is None
 
 
 def test_a_delivery_moves_the_pin_to_what_it_verified(house: House) -> None:
