@@ -1,4 +1,8 @@
-"""devices.toml: the token that lets an account with 2FA in without a one-time code."""
+"""devices.toml: the token that lets an account with 2FA in without a one-time code.
+
+A dry run keeps one too: it has cost a one-time code, and a box takes no code twice, so that the run
+right after it would be refused.
+"""
 
 import threading
 import tomllib
@@ -11,21 +15,16 @@ from distributor.store.files import read, write
 
 
 class DeviceTokens:
-    """A token per host and user; kept in memory too, so that a dry run need not write."""
+    """A token per host and user."""
 
-    def __init__(self, path: Path, *, persist: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._persist = persist
         self._lock = threading.Lock()
-        self._fresh: dict[tuple[str, str], DeviceToken] = {}
 
     def find(self, host: str, user: str) -> DeviceToken | None:
         """Return the token that `host` gave to `user`, or None."""
         with self._lock:
-            fresh = self._fresh.get((host, user))
             noted = self._read().get(host, {}).get(user)
-        if fresh is not None:
-            return fresh
         return None if noted is None else DeviceToken(noted["name"], Secret(noted["id"]))
 
     def keep(self, host: str, user: str, token: DeviceToken) -> None:
@@ -33,9 +32,6 @@ class DeviceTokens:
         import tomli_w
 
         with self._lock:
-            self._fresh[(host, user)] = token
-            if not self._persist:
-                return
             hosts = self._read()
             hosts[host] = hosts.get(host, {}) | {
                 user: {"name": token.name, "id": token.id.reveal()}
