@@ -145,11 +145,12 @@ def trust_for(
     """Return whom to believe that it is `host`; raises Untrusted when there is no basis.
 
     On top of the basis stand the leaves that this delivery may bring: the new one, and the one that
-    the host's own port had before its last change. Only the usual roots vouch for a host that is
+    a cut or undone change brings back; and the leaf that a person pinned for this host, which is
+    its own even after a delivery. Only the usual roots vouch for a host that is
     not pinned: a certificate's `ca_bundle` says where a delivered chain is to end, which for a CA
     to rehearse with may be a root whose key everybody has; it never says whom to send a password.
     """
-    pinned = store.trust.pinned(host.name)
+    pinned = store.trust.pinned(host.name) if access.tls_pin is None else None
     verified = None
     if access.tls_pin is None and pinned is None and access.server_name is not None:
         address = SocketAddress(host.address, access.port)
@@ -159,7 +160,7 @@ def trust_for(
         tls_pin=access.tls_pin,
         pinned=pinned,
         verified_leaf=verified,
-        during_delivery={one.leaf for one in certificates} | _rollback_leaves(host, store),
+        during_delivery={one.leaf for one in certificates} | _earlier_leaves(host, access, store),
     )
 
 
@@ -170,11 +171,19 @@ def pin_of(leaf: x509.Certificate, *, by: str) -> PinnedLeaf:
     )
 
 
-def _rollback_leaves(host: Host, store: Store) -> set[str]:
-    """Return what the host's own port served before its last change, if that is known."""
-    last = store.snapshots.last(host.name)
-    leaf = own_leaf(last.before) if last is not None else None
-    return {leaf} if leaf is not None else set()
+def _earlier_leaves(host: Host, access: ApiAccess, store: Store) -> set[str]:
+    """Return what the host may serve again: by a person's word, or by a rollback.
+
+    The leaf before the last change counts until a delivery was proved after it. Later it would let
+    in whoever has an old key.
+    """
+    person = store.trust.by_person(host.name) if access.tls_pin is None else None
+    leaves = {person.leaf} if person is not None else set()
+    last, proved = store.snapshots.last(host.name), store.trust.pinned(host.name)
+    if last is not None and (proved is None or last.taken > proved.since):
+        before = own_leaf(last.before)
+        leaves |= {before} if before is not None else set()
+    return leaves
 
 
 def _http(host: Host, access: ApiAccess, trust: Trust) -> PinnedHttp:

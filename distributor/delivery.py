@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from distributor.model.bundle import Bundle, Certificate
 from distributor.model.choice import resolve, services_behind
@@ -133,6 +133,9 @@ def observe(
         )
         if plan.is_noop:
             return _nothing_to_do(host, outcome, observed, target, None if dry_run else tools)
+        silent = _silent(served)
+        if silent is not None:
+            return replace(outcome, status="failed", error=silent)
         accepted |= host.accept
         left = refused(outcome.hazards, accepted)
         if left:
@@ -151,10 +154,10 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
     host, plan = visit.host, visit.plan
     with visit.closing:
         try:
-            _require_answering(visit.outcome.endpoints)
-            tools.step(host.name, "keeping what is there")
-            snapshot = visit.session.snapshot(plan, may_lose=visit.may_lose)
-            tools.keep(snapshot)
+            with known_errors(f"host={host.name}"):
+                tools.step(host.name, "keeping what is there")
+                snapshot = visit.session.snapshot(plan, may_lose=visit.may_lose)
+                tools.keep(snapshot)
         except UnsafePlan as error:
             return _ended(visit, began, status="refused", error=error)
         except DistributorError as error:
@@ -166,17 +169,20 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
                 tools.step(host.name, "proving")
                 served, state = _verified(visit, tools)
         except DistributorError as error:
-            tools.step(host.name, "putting back")
             status, reason = _put_back(visit, snapshot, error, tools)
             return _ended(visit, began, status=status, error=reason)
         proof = _proof(state, visit.target, plan.certificates, served)
+        left = _remove(visit, tools)
+        if left is not None and not plan.changes:
+            return _ended(visit, began, status="failed", endpoints=served, error=left)
+        kept = () if left is None else (str(left),)
         return _ended(
             visit,
             began,
             status="changed",
             endpoints=served,
             proof=proof,
-            warnings=(*_remove(visit, tools), *_remember(host, tools)),
+            warnings=(*kept, *_remember(host, tools)),
         )
 
 
@@ -253,16 +259,17 @@ def _require_reachable(host: Host, served: Sequence[Served]) -> None:
             raise one.error
 
 
-def _require_answering(served: Sequence[Served]) -> None:
-    """Raise when an endpoint does not answer: it could prove nothing after the change either."""
+def _silent(served: Sequence[Served]) -> VerifyFailed | None:
+    """Return why an endpoint shows no certificate: it could prove nothing after the change."""
     for one in served:
-        if isinstance(one.error, Unreachable):
-            raise VerifyFailed(
-                f"{one.endpoint} does not answer, so that nothing could be proved: "
+        if one.error is not None:
+            return VerifyFailed(
+                f"{one.endpoint} shows no certificate, so that nothing could be proved: "
                 f"{one.error.message}",
                 hint="nothing was changed; correct `endpoints`, or start that service",
                 step="handshake",
             )
+    return None
 
 
 def _verified(visit: Visit, tools: Tools) -> tuple[tuple[Served, ...], State]:
@@ -291,46 +298,54 @@ def _put_back(
     before = {one.endpoint: one.certificate for one in visit.outcome.endpoints}
     try:
         with known_errors(f"host={visit.host.name}"):
+            tools.step(visit.host.name, "putting back")
             visit.close()
             with visit.target.open() as session:
-                session.rollback(snapshot)
+                failure = _rolled_back(session, snapshot)
                 served = _wait_for(
                     visit.host, tools, lambda shown: all(_as_before(one, before) for one in shown)
                 )
                 now = session.inspect(served)
-            _require_as_before(
-                now == snapshot.before and all(_as_before(one, before) for one in served)
-            )
-    except DistributorError as failure:
-        log.warning("host=%s step=rollback error=%s", visit.host.name, failure.kind)
+            if now != snapshot.before or not all(_as_before(one, before) for one in served):
+                _give_up(failure)
+    except DistributorError as error:
+        log.warning("host=%s step=rollback error=%s", visit.host.name, error.kind)
         return "broken", RollbackFailed(
-            f"{reason.message}; then putting it back failed: {failure.message}",
+            f"{reason.message}; then putting it back failed: {error.message}",
             hint="look at the box: Control Panel > Security > Certificate. What it had lies in "
             f"the state folder under snapshots/{visit.host.name}",
             step="rollback",
-            code=failure.code,
+            code=error.code,
         )
     _remember(visit.host, tools)
     return "rolled_back", reason
 
 
-def _remove(visit: Visit, tools: Tools) -> tuple[str, ...]:
-    """Remove what is superseded; the host is well in any case, so a failure is a warning."""
+def _rolled_back(session: Session, snapshot: Snapshot) -> DistributorError | None:
+    """Roll back; return why not. A host that refuses every change may still be as it was."""
+    try:
+        session.rollback(snapshot)
+    except DistributorError as error:
+        return error
+    return None
+
+
+def _give_up(failure: DistributorError | None) -> NoReturn:
+    raise failure or RollbackFailed("it is not as it was before", step="rollback")
+
+
+def _remove(visit: Visit, tools: Tools) -> DistributorError | None:
+    """Remove what is superseded; return why not. What was delivered is well in any case."""
     if not visit.plan.removals:
-        return ()
-    tools.step(visit.host.name, "removing what is superseded")
+        return None
     try:
         with known_errors(f"host={visit.host.name}"):
+            tools.step(visit.host.name, "removing what is superseded")
             visit.session.remove(visit.plan)
     except DistributorError as error:
         log.warning("host=%s step=remove error=%s", visit.host.name, error.kind)
-        return (f"{error.message}; {error.hint}" if error.hint else error.message,)
-    return ()
-
-
-def _require_as_before(is_so: bool) -> None:
-    if not is_so:
-        raise RollbackFailed("it is not as it was before", step="rollback")
+        return error
+    return None
 
 
 def _remember(host: Host, tools: Tools) -> tuple[str, ...]:

@@ -214,13 +214,12 @@ class HostTools:
 
     def remember(self, host: Host) -> None:
         """Pin what the host's own port serves now, if that differs from what is pinned."""
-        access = host.access
-        if not isinstance(access, ApiAccess) or access.tls_pin is not None:
-            return
+        access = _api_access(host)
         leaf = served_chain(
             SocketAddress(host.address, access.port), access.server_name, legacy=access.legacy_tls
         )[0]
-        certificates = [one.certificate for one in self.obtained.values() if one.certificate]
+        mine = (self.obtained[name].certificate for name in host.certificates)
+        certificates = [certificate for certificate in mine if certificate is not None]
         trust_for(host, access, self.store, certificates).check(leaf, utc_now())
         pinned = self.store.trust.pinned(host.name)
         if pinned is None or pinned.leaf != fingerprint(leaf):
@@ -285,7 +284,7 @@ class CheckTools:
             raise TypeError(f"{host.name} has no Web API")
         trust = trust_for(host, access, self.workshop.store, certificates.values())
         address = SocketAddress(host.address, access.port)
-        with PinnedHttp(address, trust, access.server_name) as http:
+        with PinnedHttp(address, trust, access.server_name, legacy=access.legacy_tls) as http:
             return front(http, SocketAddress(name, access.port), utc_now)
 
     def plain(self, host: Host) -> PlainAnswer | None:

@@ -149,7 +149,9 @@ class CertificateAuthority:
             )
 
     def answer(self, challenge: Challenge) -> None:
-        """Tell the CA that it may look."""
+        """Tell the CA that it may look; one that it looks at already is left alone."""
+        if challenge.body.status != messages.STATUS_PENDING:
+            return
         with self._translated():
             response = challenge.body.chall.response(self._jwk)
             self._acme.answer_challenge(challenge.body, response)

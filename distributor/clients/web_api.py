@@ -22,7 +22,7 @@ from distributor.model.errors import (
 from distributor.model.secret import DeviceToken, Secret
 from distributor.model.text import printable
 from distributor.protocol import dsm
-from distributor.protocol.dsm_codes import LOGIN_REASONS, SESSION_ENDED
+from distributor.protocol.dsm_codes import BUSY, LOGIN_REASONS, SESSION_ENDED
 from distributor.protocol.forms import Part
 
 log = logging.getLogger(__name__)
@@ -213,7 +213,12 @@ class WebApiSession:
     def _accepted(self, result: dict[str, Any] | dsm.Refusal) -> dict[str, Any]:
         if not isinstance(result, dsm.Refusal):
             return result
-        meaning, hint = self.login_reasons.get(result.code, (result.meaning, result.hint))
+        if result.code not in self.login_reasons:
+            # Busy, or something else that says nothing of the account: not a refusal to remember.
+            raise DeviceRefused(
+                f"login: {result.meaning}", hint=result.hint, step="login", code=result.code
+            )
+        meaning, hint = self.login_reasons[result.code]
         raise AuthRefused(
             f"login as '{printable(self._account.user)}' refused: {meaning}",
             hint=hint,
@@ -330,4 +335,6 @@ def is_away(error: BaseException) -> bool:
     """Tell whether an error is what a device gives while its web server restarts."""
     if isinstance(error, ProtocolError):
         return error.code in _GATEWAY
+    if isinstance(error, DeviceRefused):
+        return error.code in BUSY
     return isinstance(error, Unreachable)

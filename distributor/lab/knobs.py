@@ -124,6 +124,10 @@ class Knobs:
     """An import with an id that does not exist makes a new entry; otherwise 5503. Open question."""
     binding_not_moved: bool = False
     """Service set says success and moves nothing."""
+    import_refused_code: int | None = None
+    """Every import is refused with this code, as by a full disk or a busy box (facts §2.4)."""
+    login_busy_code: int | None = None
+    """Every login is answered with this code, which says nothing of the account (facts §2.4)."""
     import_seconds: float = 0.0
     """How long an import takes before it has its effect."""
     slow_seconds: float = 1.0

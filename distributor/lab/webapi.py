@@ -180,6 +180,9 @@ class WebApi(ABC):
         return self.done(call, found)
 
     def _login(self, call: Call) -> Answer:
+        busy = self.knobs().login_busy_code
+        if busy is not None:
+            raise ApiError(busy)
         try:
             login = self.accounts.login(call.parameters, call.peer, self.knobs())
         except LoginRefusedError as refusal:
@@ -222,6 +225,9 @@ class WebApi(ABC):
 
     def uploaded(self, call: Call) -> Material:
         """Return the files of an import; raises ApiError or UploadError."""
+        refused = self.knobs().import_refused_code
+        if refused is not None:
+            raise ApiError(refused)
         if call.broken_form:
             raise ApiError(108)
         unsafe = self.profile.refuses_unsafe_file_names

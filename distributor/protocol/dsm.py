@@ -335,6 +335,6 @@ def _flag(value: Any) -> bool:
 def _unexpected(what: str) -> ProtocolError:
     return ProtocolError(
         f"{printable(what)} is not as DSM gives it",
-        hint="is this a DiskStation, and is its DSM version 7?",
+        hint="is this a DiskStation with DSM 6.2 or 7?",
         step="web api",
     )

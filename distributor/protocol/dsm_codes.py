@@ -75,3 +75,6 @@ REASONS: Final[dict[int, tuple[str, str]]] = {
 
 SESSION_ENDED: Final = frozenset({106, 107, 119})
 """The session is gone: signing in once more with the words that were accepted is right."""
+
+BUSY: Final = frozenset({109, 110, 111, 118})
+"""The device has no time just now, as while its web server restarts."""

@@ -7,17 +7,14 @@ there by itself. Of the password only a salted, slow hash is kept, and that for 
 import hashlib
 import hmac
 import secrets
-import threading
-import tomllib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from distributor.model.errors import StateError
 from distributor.model.secret import Secret
 from distributor.model.times import from_rfc3339, rfc3339
-from distributor.store.files import read, write
+from distributor.store.host_tables import HostTables
 
 REMEMBERED: Final = timedelta(days=1)
 
@@ -31,59 +28,53 @@ class Refusal:
     """The host's own."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    user: str
+    salt: bytes
+    hash: str
+    code: int
+    when: datetime
+
+
 class Refusals:
-    """What each host refused, by user; kept in memory too, so that a dry run need not write."""
+    """What each host refused; kept in memory too, so that a dry run need not write."""
 
     def __init__(self, path: Path, *, persist: bool) -> None:
-        self._path = path
+        self._tables = HostTables(path, "remove it: it only remembers refused logins")
         self._persist = persist
-        self._lock = threading.Lock()
-        self._known: dict[str, dict[str, Any]] | None = None
+        self._fresh: dict[str, _Noted] = {}
 
     def find(self, host: str, user: str, password: Secret, now: datetime) -> Refusal | None:
         """Return the refusal of these words within the last day, or None."""
-        with self._lock:
-            noted = self._read().get(host)
-        if noted is None or noted["user"] != user:
+        noted = self._fresh.get(host) or self._tables.read(host, _parsed)
+        if noted is None or noted.user != user:
             return None
-        when = from_rfc3339(noted["when"])
-        if not when <= now < when + REMEMBERED:
+        if not noted.when <= now < noted.when + REMEMBERED:
             return None
-        same = hmac.compare_digest(_hash(password, bytes.fromhex(noted["salt"])), noted["hash"])
-        return Refusal(when, int(noted["code"])) if same else None
+        same = hmac.compare_digest(_hash(password, noted.salt), noted.hash)
+        return Refusal(noted.when, noted.code) if same else None
 
     def note(self, host: str, user: str, password: Secret, code: int, now: datetime) -> None:
         """Remember that `host` refused these words with its code."""
         salt = secrets.token_bytes(16)
-        entry = {
-            "user": user,
-            "salt": salt.hex(),
-            "hash": _hash(password, salt),
-            "code": code,
-            "when": rfc3339(now),
-        }
-        with self._lock:
-            self._save(self._read() | {host: entry})
+        noted = _Noted(user, salt, _hash(password, salt), code, now.replace(microsecond=0))
+        self._fresh[host] = noted
+        if self._persist:
+            with self._tables.changing(host) as table:
+                table |= {
+                    "user": user,
+                    "salt": salt.hex(),
+                    "hash": noted.hash,
+                    "code": code,
+                    "when": rfc3339(noted.when),
+                }
 
     def forget(self, host: str) -> None:
-        """Forget what `host` refused: a person has seen to it, or a login succeeded."""
-        with self._lock:
-            known = self._read()
-            if host in known:
-                self._save({name: entry for name, entry in known.items() if name != host})
-
-    def _read(self) -> dict[str, dict[str, Any]]:
-        if self._known is None:
-            written = read(self._path)
-            self._known = _parsed(written, self._path) if written is not None else {}
-        return self._known
-
-    def _save(self, known: dict[str, dict[str, Any]]) -> None:
-        import tomli_w
-
-        self._known = known
-        if self._persist:
-            write(self._path, tomli_w.dumps({"version": 0, "hosts": known}).encode("utf-8"))
+        """Forget what `host` refused: a person has seen to it."""
+        self._fresh.pop(host, None)
+        with self._tables.changing(host) as table:
+            table.clear()
 
 
 def _hash(password: Secret, salt: bytes) -> str:
@@ -92,15 +83,11 @@ def _hash(password: Secret, salt: bytes) -> str:
     return hashlib.scrypt(raw, salt=salt, n=1 << 14, r=8, p=1, dklen=32).hex()
 
 
-def _parsed(written: bytes, path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        hosts = tomllib.loads(written.decode("utf-8"))["hosts"]
-        for noted in hosts.values():
-            from_rfc3339(noted["when"])
-            bytes.fromhex(noted["salt"])
-            _ = (str(noted["user"]), str(noted["hash"]), int(noted["code"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StateError(
-            f"{path} cannot be read", hint="remove it: it only remembers refused logins"
-        ) from error
-    return {str(name): dict(noted) for name, noted in hosts.items()}
+def _parsed(table: Any) -> _Noted:
+    return _Noted(
+        user=str(table["user"]),
+        salt=bytes.fromhex(table["salt"]),
+        hash=str(table["hash"]),
+        code=int(table["code"]),
+        when=from_rfc3339(table["when"]),
+    )

@@ -50,7 +50,7 @@ TRIES: Final = 5
 
 
 class DiskstationApi:
-    """A DiskStation with DSM 7, reached by HTTPS."""
+    """A DiskStation with DSM 6.2 or 7, reached by HTTPS."""
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from distributor.clients.srm import SrmSession
 from distributor.clients.web_api import is_away
 from distributor.model.bundle import Bundle, Certificate
 from distributor.model.endpoints import Served
-from distributor.model.errors import ApplyFailed, HostError
+from distributor.model.errors import Ambiguous, ApplyFailed, HostError
 from distributor.model.hazards import Foresight, Traits
 from distributor.model.hosts import Host
 from distributor.model.plan import Plan
@@ -64,13 +64,21 @@ class RouterApi:
         self._has_written = False
 
     def desired(self, certificates: Mapping[str, Certificate]) -> State:
-        """Return leaf and chain of the one certificate that is delivered to it."""
-        facts: dict[Address, dict[str, FactValue]] = {}
-        for delivery in self._host.deliveries:
-            certificate = certificates.get(delivery.certificate)
-            if certificate is not None:
-                facts[ENTRY] = _facts_of(certificate) | {SAKE: certificate.name}
-        return State(facts)
+        """Return leaf and chain of the one certificate that is delivered to it.
+
+        Raises Ambiguous for several: it could hold but one of them.
+        """
+        names = self._host.certificates
+        if len(names) > 1:
+            raise Ambiguous(
+                f"{self._host.name} has one certificate, and is to get {' and '.join(names)}",
+                hint="keep one delivery of this host",
+                step="plan",
+            )
+        certificate = certificates.get(names[0]) if names else None
+        if certificate is None:
+            return State({})
+        return State({ENTRY: _facts_of(certificate) | {SAKE: certificate.name}})
 
     @contextmanager
     def open(self) -> Iterator["RouterSession"]:

@@ -4,6 +4,8 @@ import pytest
 
 pytest.register_assert_rewrite(
     "tests.contract.doors",
+    "tests.contract.delivering",
+    "tests.contract.lab_rig",
     "tests.contract.target_laws",
     "tests.contract.dns_provider_laws",
     "tests.contract.source_laws",

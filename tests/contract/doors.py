@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from distributor import wiring
+from distributor import access
 from distributor.access import HostKeeper
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
@@ -148,7 +148,7 @@ MakeDoor = Callable[..., Door]
 def make_door(tmp_path: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeDoor]:
     """Make doors whose every word, URL and file is searched for secrets at the end."""
     clock = Clock()
-    monkeypatch.setattr(wiring, "utc_now", clock.read)
+    monkeypatch.setattr(access, "utc_now", clock.read)
     doors: list[Door] = []
     given: set[str] = {ADMIN.password, WRONG.reveal(), TOTP}
     log_in = accounts.Accounts.login

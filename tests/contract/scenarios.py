@@ -4,21 +4,25 @@ Every device also has its own self-signed entry, which is the default and which 
 until somebody is placed otherwise, and the services of `SERVICES`.
 """
 
+import os
+import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
 from distributor.lab.knobs import HOSTILE_DESCRIPTION
 from distributor.model.bundle import Bundle, assemble
 from distributor.model.hosts import Delivery
-from tests.certs import DAY, NOW, Issued, hierarchy
+from tests.certs import DAY, NOW, Issued, PrivateKey, hierarchy, private_key
 
 DSM: Final = "DSM Desktop Service"
 FTPS: Final = "FTPS"
 DRIVE: Final = "Synology Drive Server"
 PROXY: Final = "git.example.test"
 QUICKCONNECT: Final = "QuickConnect"
+OWN_PORT: Final = "the router's own port"
+HTTPS_PORT: Final = "the router's other port"
 SERVICES: Final = (DSM, FTPS, DRIVE, PROXY, QUICKCONNECT)
 
 _ISSUER = hierarchy(1)
@@ -171,4 +175,135 @@ SCENARIOS: Final = (
         deliveries=(Delivery(certificate="wild", services=(FTPS,)),),
         proved={DSM: "wild", FTPS: "wild"},
     ),
+)
+
+ROUTER_SCENARIOS: Final = (
+    Scenario(name="a router from the shop", placed=(), proved={OWN_PORT: "wild"}),
+    Scenario(
+        name="an imported certificate is replaced",
+        placed=(ours(services=()),),
+        proved={OWN_PORT: "wild", HTTPS_PORT: "wild"},
+    ),
+    Scenario(
+        name="an imported certificate is replaced whose pair the store has",
+        placed=(ours(services=(), is_stored=True),),
+        proved={OWN_PORT: "wild"},
+    ),
+    Scenario(
+        name="a router's missing chain is repaired",
+        placed=(ours(NEW, services=(), has_chain=False),),
+        proved={OWN_PORT: "wild"},
+    ),
+    Scenario(
+        name="a router's missing chain is repaired though the store has the pair whole",
+        placed=(ours(NEW, services=(), has_chain=False, is_stored=True),),
+        proved={OWN_PORT: "wild"},
+    ),
+)
+"""The same of a device with one certificate, which serves everything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cases:
+    """What one kind of device is tested with."""
+
+    scenarios: tuple[Scenario, ...]
+    faulty: tuple[Scenario, ...]
+    """Those that meet a fault at every write."""
+    walked: Scenario
+    """The one whose connection is cut at every request."""
+    ambiguous: Scenario
+    """The inventory does not say enough for it."""
+    ambiguous_words: str
+    apart: Scenario
+    """Two endpoints are to be proved by what each of them shows."""
+
+
+DSM_CASES: Final = Cases(
+    scenarios=SCENARIOS,
+    faulty=SCENARIOS,
+    walked=SCENARIOS[1],
+    ambiguous=Scenario(name="twins", placed=(*STRANGERS, ours(), ours(id="known2", services=()))),
+    ambiguous_words=r"known1.*known2",
+    apart=Scenario(
+        name="apart",
+        placed=(*STRANGERS, ours(services=(FTPS,))),
+        proved={DSM: "wild", FTPS: "wild"},
+    ),
+)
+
+
+def is_exhaustive() -> bool:
+    """Whether every device is to meet every fault: DISTRIBUTE_EXHAUSTIVE=1."""
+    return os.environ.get("DISTRIBUTE_EXHAUSTIVE") == "1"
+
+
+def in_part(cases: Cases, seed: str) -> Cases:
+    """Return a part of the cases, the same for one seed, unless all are asked for."""
+    if is_exhaustive():
+        return cases
+    chosen = random.Random(seed).sample(cases.scenarios, 6)  # noqa: S311 - the same part each time
+    return replace(cases, scenarios=tuple(chosen), faulty=tuple(chosen[:2]))
+
+
+def with_rsa(cases: Cases) -> Cases:
+    """Return the cases with RSA keys, for devices that take no other."""
+    return replace(
+        cases,
+        scenarios=tuple(map(scenario_with_rsa, cases.scenarios)),
+        faulty=tuple(map(scenario_with_rsa, cases.faulty)),
+        walked=scenario_with_rsa(cases.walked),
+        ambiguous=scenario_with_rsa(cases.ambiguous),
+        apart=scenario_with_rsa(cases.apart),
+    )
+
+
+def scenario_with_rsa(scenario: Scenario) -> Scenario:
+    """Return the scenario with RSA keys."""
+    return replace(
+        scenario,
+        placed=tuple(replace(one, bundle=rsa_of(one.bundle)) for one in scenario.placed),
+        bundles={name: rsa_of(one) for name, one in scenario.bundles.items()},
+    )
+
+
+_RSA: Final[dict[str, Bundle]] = {}
+
+
+def rsa_of(bundle: Bundle) -> Bundle:
+    """Return a bundle like this one, always the same, with an RSA key of its own."""
+    certificate = bundle.certificate("")
+    if certificate.leaf not in _RSA:
+        _RSA[certificate.leaf] = _like(bundle, private_key("rsa2048", number=len(_RSA)))
+    return _RSA[certificate.leaf]
+
+
+def _like(bundle: Bundle, key: PrivateKey) -> Bundle:
+    certificate = bundle.certificate("")
+    return bundle_of(
+        _ISSUER.issue(
+            certificate.names,
+            key=key,
+            not_before=bundle.leaf.not_valid_before_utc,
+            not_after=bundle.leaf.not_valid_after_utc,
+            common_name=certificate.common_name,
+        )
+    )
+
+
+ROUTER_CASES: Final = with_rsa(
+    Cases(
+        scenarios=ROUTER_SCENARIOS,
+        faulty=ROUTER_SCENARIOS,
+        walked=ROUTER_SCENARIOS[0],
+        ambiguous=Scenario(
+            name="two certificates for one place",
+            placed=(),
+            deliveries=(Delivery(certificate="wild"), Delivery(certificate="mail")),
+            bundles={"wild": NEW, "mail": MAIL},
+            proved={OWN_PORT: "wild"},
+        ),
+        ambiguous_words=r"wild.*mail",
+        apart=ROUTER_SCENARIOS[1],
+    )
 )

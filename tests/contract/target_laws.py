@@ -18,7 +18,7 @@ from distributor.model.snapshot import Snapshot
 from distributor.model.state import CERTIFICATE, CHAIN, DEFAULT, LEAF, UNREADABLE, Address, State
 from distributor.store import Store
 from distributor.targets.contract import Session, Target
-from tests.contract.scenarios import DSM, FTPS, SCENARIOS, STRANGERS, Scenario, ours
+from tests.contract.scenarios import DSM_CASES, Cases, Scenario
 from tests.contract.watch import Watch, key_lines, require_private, watched
 
 When = Literal["before", "after"]
@@ -39,7 +39,8 @@ class Raw:
 
     entries: Mapping[str, RawEntry]
     bindings: Mapping[str, str]
-    default: str
+    default: str | None
+    """None for a device that has no such choice."""
 
 
 class Rig(ABC):
@@ -127,6 +128,18 @@ class TargetLaws(ABC):
 
     covers: ClassVar[tuple[str, str] | None] = None
     """Kind and way, as `wiring.TARGETS` has them; None for the reference."""
+    cases: ClassVar[Cases] = DSM_CASES
+    unseen: ClassVar[frozenset[str]] = frozenset({LEAF, CHAIN})
+    """Facts of a certificate that only a handshake tells."""
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run each law with the cases of the class."""
+        for name, scenarios in {
+            "scenario": self.cases.scenarios,
+            "faulty": self.cases.faulty,
+        }.items():
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, scenarios, ids=str)
 
     @abstractmethod
     def rig(self, scenario: Scenario, folder: Path) -> AbstractContextManager[Rig]:
@@ -156,11 +169,6 @@ class TargetLaws(ABC):
                 require_private(folder)
 
         return make
-
-    @pytest.fixture(params=SCENARIOS, ids=str)
-    def scenario(self, request: pytest.FixtureRequest) -> Scenario:
-        found: Scenario = request.param
-        return found
 
     def test_inspecting_changes_nothing_and_twice_gives_the_same(
         self, make: Any, scenario: Scenario
@@ -268,8 +276,9 @@ class TargetLaws(ABC):
 
     @pytest.mark.parametrize("when", ["before", "after"])
     def test_a_fault_at_every_write_can_be_undone(
-        self, make: Any, scenario: Scenario, watch: Watch, when: When
+        self, make: Any, faulty: Scenario, watch: Watch, when: When
     ) -> None:
+        scenario = faulty
         nth, was_cut = 0, True
         while was_cut:
             nth += 1
@@ -296,7 +305,7 @@ class TargetLaws(ABC):
     def test_a_connection_cut_at_every_step_can_be_undone(
         self, make: Any, watch: Watch, when: When
     ) -> None:
-        scenario = SCENARIOS[1]
+        scenario = self.cases.walked
         nth, was_cut = 0, True
         while was_cut:
             nth += 1
@@ -327,35 +336,29 @@ class TargetLaws(ABC):
             hidden = rig.inspect()
             assert set(hidden.facts) == set(state.facts)
             for address, facts in state.facts.items():
-                secret = {LEAF, CHAIN} if address.kind == "certificate" else set()
+                secret = self.unseen if address.kind == "certificate" else frozenset[str]()
                 assert hidden.facts[address] == {
                     **facts,
                     **dict.fromkeys(secret, UNREADABLE),
                 }
 
-    def test_two_entries_of_one_description_are_ambiguous(self, make: Any) -> None:
-        twin = ours(id="known2", services=())
-        with make(Scenario(name="twins", placed=(*STRANGERS, ours(), twin))) as rig:
-            with pytest.raises(Ambiguous, match=r"known1.*known2"):
+    def test_what_could_mean_two_things_is_ambiguous(self, make: Any) -> None:
+        with make(self.cases.ambiguous) as rig:
+            with pytest.raises(Ambiguous, match=self.cases.ambiguous_words):
                 rig.plan(rig.inspect())
             assert rig.writes == 0
 
-    def test_two_services_of_one_endpoint_are_proved_apart(self, make: Any) -> None:
-        scenario = Scenario(
-            name="apart",
-            placed=(*STRANGERS, ours(services=(FTPS,))),
-            proved={DSM: "wild", FTPS: "wild"},
-        )
-        with make(scenario) as rig:
+    def test_two_endpoints_are_proved_apart(self, make: Any) -> None:
+        with make(self.cases.apart) as rig:
             rig.apply()
             assert all_serve(rig.served(), rig.certificates)
             assert rig.plan(rig.inspect()).is_noop
 
 
-def _used(state: State, address: Address) -> str:
+def _used(state: State, address: Address) -> str | None:
     used = state.get(address, CERTIFICATE)
-    assert isinstance(used, Address)
-    return used.id
+    assert used is None or isinstance(used, Address)
+    return None if used is None else used.id
 
 
 def _sakes(state: State) -> Iterable[object]:

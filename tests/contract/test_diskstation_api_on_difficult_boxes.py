@@ -3,21 +3,18 @@
 Waits are short, restarts are not: a restart must be met where it hurts.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from distributor import delivery
-from distributor.clients.tls import probe
-from distributor.delivery import Visit, deliver, observe
 from distributor.lab.diskstation import ADMIN
 from distributor.lab.knobs import DSM70, DSM72, DSM73, DSM74, HOSTILE_DESCRIPTION, Fault, Knobs
-from distributor.model.bundle import Certificate
-from distributor.model.endpoints import Served, all_serve
+from distributor.model.endpoints import all_serve
 from distributor.model.errors import (
     AuthRefused,
     DeviceRefused,
@@ -26,82 +23,19 @@ from distributor.model.errors import (
     Unreachable,
     Untrusted,
 )
-from distributor.model.holds import Hold
-from distributor.model.hosts import Delivery, Endpoint, Host
-from distributor.model.report import Outcome
-from distributor.model.snapshot import Snapshot
-from distributor.targets.contract import Target
+from distributor.model.hosts import Delivery
+from tests.contract.delivering import WORK, Bench
 from tests.contract.diskstation_rig import DiskstationRig, diskstation_rig
 from tests.contract.scenarios import DSM, FTPS, NEW, STRANGERS, Scenario, ours
 from tests.contract.watch import key_lines, require_private, watched
 
 SLOW = Knobs(restart_delay=0.02, restart_seconds=0.06)
-WORK = Scenario(
-    name="one entry replaced, a service moved, made default",
-    placed=(*STRANGERS, ours()),
-    deliveries=(Delivery(certificate="wild", services=(FTPS,), default=True),),
-    proved={DSM: "wild", FTPS: "wild"},
-)
 NEW_ENTRY = Scenario(
     name="a new entry",
     deliveries=(Delivery(certificate="wild", services=(FTPS,), default=True),),
     proved={DSM: "wild", FTPS: "wild"},
     makes=1,
 )
-ACCEPTED = frozenset({"untrusted-issuer", "fewer-names"})
-
-
-@dataclass
-class Bench:
-    """`delivery.Tools` around one rig."""
-
-    rig: DiskstationRig
-    steps: list[str] = field(default_factory=list)
-    remembered: list[str] = field(default_factory=list)
-    at: dict[str, Callable[[], None]] = field(default_factory=dict)
-    """What a test does when the work comes to a step."""
-
-    def probe(self, endpoints: Sequence[Endpoint]) -> tuple[Served, ...]:
-        return tuple(probe(one) for one in endpoints)
-
-    def target(self, host: Host, certificates: Mapping[str, Certificate]) -> Target:  # noqa: ARG002 - the rig's host
-        return self.rig.target()
-
-    def keep(self, snapshot: Snapshot) -> None:
-        self.rig.store.snapshots.save(snapshot)
-
-    def versions(self, certificate: str) -> tuple[Certificate, ...]:
-        return self.rig.store.bundles.certificates(certificate)
-
-    def hold(self, host: str) -> Hold | None:
-        return self.rig.store.holds.of(host)
-
-    def put_hold(self, host: str, hold: Hold | None) -> None:
-        self.rig.store.holds.put(host, hold)
-
-    def remember(self, host: Host) -> None:
-        self.remembered.append(host.name)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(min(seconds, 0.05))
-
-    def step(self, host: str, text: str) -> None:
-        self.steps.append(f"{host}: {text}")
-        self.at.get(text, lambda: None)()
-
-    def run(self) -> Outcome:
-        """One host's work, as a run does it."""
-        found = observe(
-            self.rig.host,
-            self.rig.certificates,
-            self,
-            dry_run=False,
-            accepted=ACCEPTED,
-            reviewed=None,
-        )
-        if isinstance(found, Visit):
-            return deliver(found, self.rig.scenario.bundles, self)
-        return found
 
 
 def rig_with(
@@ -134,6 +68,7 @@ TAKEN = {
     "token missing is 105": replace(SLOW, token_missing_code=105),
     "a long restart": replace(SLOW, restart_seconds=0.4),
     "a late restart": replace(SLOW, restart_delay=0.15),
+    "a new default that tells its restart": replace(SLOW, set_tells_restart=True),
 }
 """What a box may do and be delivered to all the same."""
 
@@ -186,6 +121,7 @@ DURING_A_CHANGE = {
     "answers overtaken": replace(SLOW, restart_drops_answer=True),
     "sessions ended": replace(SLOW, restart_ends_sessions=True),
     "a late restart": replace(SLOW, restart_delay=0.15),
+    "a late restart that is told": replace(SLOW, restart_delay=0.15, set_tells_restart=True),
 }
 
 
@@ -283,15 +219,57 @@ def test_two_services_of_one_name_prove_nothing_of_either(tmp_path: Path) -> Non
 
 def test_a_refused_import_is_the_boxs_own_word(tmp_path: Path) -> None:
     with rig_with(SLOW, tmp_path) as rig:
+        factory = rig.raw().default
+        assert factory is not None
         served = rig.served()
         target = rig.target()
         with target.open() as session:
             plan = rig.plan(session.inspect(served))
             kept = rig.keep(session, plan)
             rig.box._state._entries.pop("known1")
-            rig.box._state._bindings |= {"system/default": rig.raw().default}
+            rig.box._state._bindings |= {"system/default": factory}
             with pytest.raises(DeviceRefused) as caught:
                 session.apply(plan, rig.scenario.bundles)
         assert caught.value.code == 5503
         assert kept.before == plan.observed
         assert rig.writes == 0
+
+
+@pytest.mark.parametrize("scenario", [WORK, NEW_ENTRY], ids=str)
+@pytest.mark.parametrize("code", [100, 117, 5503])
+def test_a_box_that_refuses_every_import_is_as_it_was_and_not_broken(
+    tmp_path: Path, scenario: Scenario, code: int
+) -> None:
+    with rig_with(replace(SLOW, import_refused_code=code), tmp_path, scenario) as rig:
+        before = rig.raw()
+        outcome = Bench(rig).run()
+        assert outcome.status == "rolled_back"
+        assert outcome.error is not None
+        assert outcome.error.code == code
+        assert (rig.raw(), rig.writes) == (before, 0)
+
+
+@pytest.mark.parametrize("code", [100, 109, 117, 118])
+def test_a_box_that_is_busy_at_the_login_is_not_taken_to_refuse_the_account(
+    tmp_path: Path, code: int
+) -> None:
+    with rig_with(replace(SLOW, login_busy_code=code), tmp_path) as rig:
+        with pytest.raises(DeviceRefused) as caught, rig.target().open():
+            pass
+        assert caught.value.code == code
+        rig.box.knobs = SLOW
+        assert Bench(rig).run().status == "changed"
+
+
+def test_a_box_that_is_busy_while_it_is_put_back_is_waited_for(tmp_path: Path) -> None:
+    knobs = replace(SLOW, binding_not_moved=True)
+    with rig_with(knobs, tmp_path, NEW_ENTRY) as rig:
+        before, bench = rig.raw(), Bench(rig)
+
+        def busy() -> None:
+            rig.box.knobs = replace(knobs, login_busy_code=118)
+            threading.Timer(0.3, lambda: setattr(rig.box, "knobs", knobs)).start()
+
+        bench.at["putting back"] = busy
+        assert bench.run().status == "rolled_back"
+        assert rig.raw() == before

@@ -28,7 +28,7 @@ import urllib3.exceptions
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from distributor.clients import acme_errors, dns_errors, http
+from distributor.clients import acme_errors, dns_errors, http_errors
 from distributor.model.errors import (
     AccountUnknown,
     AuthorizationFailed,
@@ -93,7 +93,7 @@ def test_the_walks_found_something() -> None:
 
 @pytest.mark.parametrize("kind", HTTP_ERRORS, ids=str)
 def test_http_errors_are_translated(kind: type[Exception]) -> None:
-    error = http.translate(bare(kind), "nas:5001")
+    error = http_errors.translate(bare(kind), "nas:5001")
     assert isinstance(error, Unreachable | ProtocolError)
     assert error.message.startswith("nas:5001: ")
     assert error.hint
@@ -101,7 +101,7 @@ def test_http_errors_are_translated(kind: type[Exception]) -> None:
 
 @pytest.mark.parametrize("system", SYSTEM, ids=repr)
 def test_errors_of_the_system_are_translated(system: Exception) -> None:
-    assert isinstance(http.translate(system, "nas:5001"), HostError)
+    assert isinstance(http_errors.translate(system, "nas:5001"), HostError)
     if isinstance(system, ssl.SSLError):
         return
     assert isinstance(dns_errors.translate(system, "192.0.2.53", "asking"), DnsRefused)
@@ -109,9 +109,9 @@ def test_errors_of_the_system_are_translated(system: Exception) -> None:
 
 def test_what_may_be_tried_again_is_unreachable_and_nothing_else() -> None:
     for away in (requests.ConnectTimeout(), requests.ReadTimeout(), requests.ConnectionError()):
-        assert isinstance(http.translate(away, "nas"), Unreachable)
+        assert isinstance(http_errors.translate(away, "nas"), Unreachable)
     for odd in (requests.exceptions.SSLError(), requests.exceptions.InvalidURL()):
-        assert isinstance(http.translate(odd, "nas"), ProtocolError)
+        assert isinstance(http_errors.translate(odd, "nas"), ProtocolError)
 
 
 @pytest.mark.parametrize("kind", ACME_ERRORS, ids=str)
@@ -135,7 +135,7 @@ def test_dns_errors_are_translated(kind: type[Exception]) -> None:
     assert error.hint
 
 
-@pytest.mark.parametrize("translate", [http.translate, acme_errors.translate])
+@pytest.mark.parametrize("translate", [http_errors.translate, acme_errors.translate])
 def test_a_mistake_of_our_own_is_not_passed_off_as_the_peers(translate: object) -> None:
     with pytest.raises(TypeError, match="ZeroDivisionError"):
         translate(ZeroDivisionError(), "peer")  # type: ignore[operator]  # both take two arguments
@@ -233,4 +233,4 @@ def test_tls_that_ends_in_the_middle_is_a_connection_that_broke_off(ended: ssl.S
     wrapped = requests.exceptions.SSLError()
     wrapped.__context__ = ended
     for error in (ended, wrapped):
-        assert isinstance(http.translate(error, "nas"), Unreachable)
+        assert isinstance(http_errors.translate(error, "nas"), Unreachable)

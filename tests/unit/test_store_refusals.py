@@ -97,7 +97,9 @@ def test_a_device_token_is_found_again_by_host_and_user(tmp_path: Path) -> None:
     assert "n1H" not in repr(tokens.find("attic", "certs"))
 
 
-@pytest.mark.parametrize("text", ["no toml", "hosts = 5", "[hosts]\nattic = 5", "[hosts.a.b]\nx=1"])
+@pytest.mark.parametrize(
+    "text", ["no toml", "hosts = 5", "[hosts]\nattic = 5", "[hosts.attic.certs]\nx=1"]
+)
 def test_a_broken_token_file_is_named_and_not_quoted(tmp_path: Path, text: str) -> None:
     path = tmp_path / "devices.toml"
     path.write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pytest
 
-from distributor.access import pin_of, trust_for
+from distributor.access import Logins, pin_of, trust_for
 from distributor.cli.main import cli
 from distributor.clients.tls import served_chain
 from distributor.inventory import json_schema, load
@@ -22,10 +22,13 @@ from distributor.lab.knobs import Knobs
 from distributor.model.bundle import Certificate, fingerprint, forecast, spki_fingerprint
 from distributor.model.errors import Untrusted
 from distributor.model.hosts import ApiAccess, SocketAddress
+from distributor.model.report import CertificateOutcome
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import CERTIFICATE, LEAF, Address, State
 from distributor.model.trust import Trust
+from distributor.obtaining import Obtained
 from distributor.store import Store
+from distributor.wiring import HostTools
 from tests.certs import Authority, hierarchy, pem
 from tests.integration.checking.commands import ROOT
 from tests.integration.checking.conftest import Lab
@@ -88,7 +91,7 @@ def test_the_first_rule_that_applies_counts_alone(
         assert trusts(lab, "attic") == Trust(host="attic", leaves=frozenset({factory}))
         assert "Untrusted" in lab.run("status", "--services").out
         # 3 alone.
-        store.trust._path.unlink()
+        (lab.range.state / "trust.toml").unlink()
         assert trusts(lab, "attic") == Trust(host="attic", leaves=frozenset({leaf}))
         assert "Untrusted" not in lab.run("status", "--services").out
         # 1 before 2 and 3: the key of somebody else, although both others would let it in.
@@ -114,7 +117,7 @@ def test_a_ca_vouches_for_the_right_name_with_a_valid_leaf_of_a_usual_root_only(
     ended = {"not_after": datetime.now(UTC) - timedelta(days=1)} if flaw == "expired" else {}
     give(box, issuer, "cellar.example.test" if flaw == "another name" else NAME, **ended)
     lab.add_to_host("attic", f'server_name = "{NAME}"')
-    Store(lab.range.state).trust._path.unlink()
+    (lab.range.state / "trust.toml").unlink()
     before = len(box.requests)
     public = hierarchy(1).impostor() if flaw == "another root" else issuer
     with vouched(tmp_path, public, monkeypatch):
@@ -128,7 +131,7 @@ def test_the_ca_bundle_of_a_certificate_vouches_for_nobody(make_lab: MakeLab) ->
     lab = make_lab(1)
     assert lab.run("--all").code == 0  # it now serves a chain that ends at the `ca_bundle`
     lab.add_to_host("attic", f'server_name = "{NAME}"')
-    Store(lab.range.state).trust._path.unlink()
+    (lab.range.state / "trust.toml").unlink()
     box = lab.range.boxes["attic"]
     before = len(box.requests)
     ran = lab.run("status", "--services", "--json")
@@ -270,15 +273,50 @@ def test_during_a_delivery_the_trusted_the_new_and_the_rollback_leaf_are_accepte
         }
     )
     snapshots = Store(lab.range.state).snapshots
-    snapshots.save(Snapshot(host="attic", taken=datetime.now(UTC), before=before))
+    later = datetime.now(UTC) + timedelta(seconds=2)
+    snapshots.save(Snapshot(host="attic", taken=later, before=before))
     accepted = trusts(lab, "attic", {"home": new})
     assert accepted.leaves == {factory, "sha256:new", "sha256:old"}
     assert accepted.keys == frozenset()
 
 
+def test_the_leaf_of_another_hosts_certificate_moves_no_pin(make_lab: MakeLab) -> None:
+    lab = make_lab(1)
+    factory, store = serves(lab.range.boxes["attic"]), Store(lab.range.state)
+    leaf = give(lab.range.boxes["attic"], hierarchy(1))
+    obtained = {
+        name: Obtained(
+            outcome=CertificateOutcome(name=name, status="current"),
+            certificate=replace(forecast(name, (NAME,), "ec256", "ca"), leaf=shown),
+        )
+        for name, shown in {"home": "sha256:new", "mail": leaf}.items()
+    }
+    tools = HostTools(store, obtained, lambda _host, _text: None, Logins(store))
+    with pytest.raises(Untrusted):
+        tools.remember(load(lab.range.inventory).hosts["attic"])
+    assert pinned(lab, "attic") == factory
+
+
+def test_a_leaf_that_was_replaced_counts_no_more_once_that_is_proved(make_lab: MakeLab) -> None:
+    lab, issuer = make_lab(1), hierarchy(1)
+    factory, store = serves(lab.range.boxes["attic"]), Store(lab.range.state)
+    entry = Address("certificate", "old", "a")
+    before = State(
+        {
+            entry: {LEAF: "sha256:old"},
+            Address("service", "DSM Desktop Service", "system/default"): {CERTIFICATE: entry},
+        }
+    )
+    earlier = datetime.now(UTC) - timedelta(hours=1)
+    store.snapshots.save(Snapshot(host="attic", taken=earlier, before=before))
+    store.trust.pin("attic", pin_of(issuer.root, by="delivery"))
+    # What a person pinned for this box is its own; what a delivery brought and took away is not.
+    assert trusts(lab, "attic").leaves == {factory, fingerprint(issuer.root)}
+
+
 def test_what_a_delivery_may_bring_is_no_basis_by_itself(make_lab: MakeLab) -> None:
     lab = make_lab(1)
-    Store(lab.range.state).trust._path.unlink()
+    (lab.range.state / "trust.toml").unlink()
     new = replace(forecast("home", (NAME,), "ec256", "ca"), leaf="sha256:new")
     with pytest.raises(Untrusted, match="never pinned"):
         trusts(lab, "attic", {"home": new})

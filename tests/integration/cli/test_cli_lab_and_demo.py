@@ -116,9 +116,9 @@ def require_whole_story(said: str) -> None:
     for step in range(1, 7):
         assert re.search(rf"^{step}\. ", said, re.MULTILINE), f"step {step} is missing:\n{said}"
     for line in (
-        "hosts: 5 planned;",
-        "hosts: 5 changed;",
-        "hosts: 5 unchanged;",
+        "hosts: 6 planned;",
+        "hosts: 6 changed;",
+        "hosts: 6 unchanged;",
         "write calls that the boxes counted in this run: 0,",
         "hosts: 1 planned, 5 unchanged;",
         "hosts: 1 changed, 5 unchanged;",
@@ -203,7 +203,7 @@ def test_lab_up_keeps_a_range_to_rehearse_against_until_ctrl_c(temporary: Path) 
                 check=False,
             )
             assert done.returncode == 0, done.stdout + done.stderr
-        found = re.findall(r"DiskStation (\w+) at https://([\d.]+):(\d+)", said)
+        found = re.findall(r"DiskStation (\w+) \(\w+\) at https://([\d.]+):(\d+)", said)
         root = Path(commands[0][1]).parent / "ca" / "root.pem"
         for name, address, port in found:
             assert verified_leaf(address, int(port), f"{name}.example.test", root) is not None

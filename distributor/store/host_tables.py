@@ -1,0 +1,69 @@
+"""A TOML file with one table per host, changed as a whole and from several threads."""
+
+import threading
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from distributor.model.errors import StateError
+from distributor.store.files import read, write
+
+Value = TypeVar("Value")
+
+
+class HostTables:
+    """`[hosts.NAME]` tables; `remedy` is what a person does when the file cannot be read."""
+
+    def __init__(self, path: Path, remedy: str) -> None:
+        self._path = path
+        self._remedy = remedy
+        self._lock = threading.RLock()  # hosts are worked on in parallel; the file is one
+
+    def read(self, host: str, parse: Callable[[Any], Value]) -> Value | None:
+        """Return what `parse` makes of the host's table, or None when there is none.
+
+        Raises StateError, without quoting the file, for one that is not as it was written.
+        """
+        with self._lock:
+            table = self._hosts().get(host)
+        if table is None:
+            return None
+        with self._readable():
+            return parse(table)
+
+    @contextmanager
+    def changing(self, host: str) -> Iterator[dict[str, Any]]:
+        """Give the host's table (empty where there is none) to change; it is written at the end.
+
+        An empty table is removed; one that did not change is not written.
+        """
+        import tomli_w
+
+        with self._lock:
+            hosts = self._hosts()
+            before = hosts.pop(host, None)
+            with self._readable():
+                table = dict(before or {})
+            yield table
+            if table:
+                hosts[host] = table
+            if table != (before or {}):
+                content = tomli_w.dumps({"version": 0, "hosts": hosts})
+                write(self._path, content.encode("utf-8"))
+
+    def _hosts(self) -> dict[str, Mapping[str, Any]]:
+        written = read(self._path)
+        if written is None:
+            return {}
+        with self._readable():
+            return dict(tomllib.loads(written.decode("utf-8"))["hosts"])
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError):
+            # The cause is not chained: it could quote a token or a hash.
+            raise StateError(f"{self._path} cannot be read", hint=self._remedy) from None
