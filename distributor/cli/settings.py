@@ -52,7 +52,7 @@ class Settings:
         return load(self.inventory_path())
 
     def store(self, *, remembers: bool = True) -> "Store":
-        """Return the state folder; nothing is created yet. A dry run remembers nothing in it."""
+        """Return the state folder; nothing is created yet. A dry run notes no refusal in it."""
         import platformdirs
 
         from distributor.store import Store

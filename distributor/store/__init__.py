@@ -37,7 +37,7 @@ __all__ = [
 class Store:
     """One state folder. Nothing is created until something is written.
 
-    In a dry run (`remembers` false) refused logins and device tokens are kept in memory alone.
+    In a dry run (`remembers` false) refused logins are kept in memory alone.
     """
 
     def __init__(self, folder: Path, *, remembers: bool = True) -> None:
@@ -49,7 +49,7 @@ class Store:
         self.trust = TrustFile(folder / "trust.toml")
         self.holds = HoldsFile(folder / "holds.toml")
         self.secrets = SecretsFile(folder / "secrets.toml")
-        self.devices = DeviceTokens(folder / "devices.toml", persist=remembers)
+        self.devices = DeviceTokens(folder / "devices.toml")
         self.refusals = Refusals(folder / "refusals.toml", persist=remembers)
 
     @contextmanager

@@ -150,24 +150,14 @@ def test_a_broken_file_is_named_with_what_to_do(tmp_path: Path, text: str) -> No
 
 def test_a_device_token_is_found_again_by_host_and_user(tmp_path: Path) -> None:
     path = tmp_path / "state" / "devices.toml"
-    tokens = DeviceTokens(path, persist=True)
+    tokens = DeviceTokens(path)
     assert tokens.find("attic", "certs") is None
     tokens.keep("attic", "certs", DeviceToken("distribute", Secret("n1H")))
     tokens.keep("attic", "admin", DeviceToken("distribute", Secret("other")))
-    assert DeviceTokens(path, persist=True).find("attic", "certs") == DeviceToken(
-        "distribute", Secret("n1H")
-    )
+    assert DeviceTokens(path).find("attic", "certs") == DeviceToken("distribute", Secret("n1H"))
     assert tokens.find("cellar", "certs") is None
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "n1H" not in repr(tokens.find("attic", "certs"))
-
-
-def test_a_dry_run_keeps_a_device_token_for_itself(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "devices.toml"
-    tokens = DeviceTokens(path, persist=False)
-    tokens.keep("attic", "certs", DeviceToken("distribute", Secret("n1H")))
-    assert tokens.find("attic", "certs") == DeviceToken("distribute", Secret("n1H"))
-    assert not path.parent.exists()
 
 
 @pytest.mark.parametrize(
@@ -177,5 +167,5 @@ def test_a_broken_token_file_is_named_and_not_quoted(tmp_path: Path, text: str) 
     path = tmp_path / "devices.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(StateError, match="enrol again") as caught:
-        DeviceTokens(path, persist=True).find("attic", "certs")
+        DeviceTokens(path).find("attic", "certs")
     assert caught.value.__cause__ is None

@@ -172,6 +172,25 @@ def test_a_totp_secret_needs_no_enrolment_and_one_code(make_house: MakeHouse) ->
     assert stat.S_IMODE((house.state / "devices.toml").stat().st_mode) == 0o600
 
 
+def test_a_dry_run_that_spent_a_code_keeps_the_token_for_the_run_right_after_it(
+    make_house: MakeHouse,
+) -> None:
+    house = with_totp(make_house)
+    box = house.boxes["attic"]
+    files = house.files()
+
+    dry = house.child("--all", "--dry-run", "--json")
+    ran = house.child("--all", "--json")  # within the half minute that the code lasts
+
+    assert (dry.code, ran.code) == (0, 0), dry.said + ran.said
+    assert (dry.statuses(), ran.statuses()) == ({"attic": "planned"}, {"attic": "changed"})
+    assert codes_sent(box) == 1
+    assert box.failed_logins == 1, "more was refused than the login that asked for the code"
+    again = house.files().keys()
+    assert house.child("--all", "--dry-run").code == 0
+    assert house.files().keys() == again >= files.keys()
+
+
 def test_trust_asks_nobody_where_the_inventory_has_the_totp_secret(make_house: MakeHouse) -> None:
     house = with_totp(make_house)
 
