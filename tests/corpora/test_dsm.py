@@ -1,9 +1,9 @@
 """What a DiskStation said and what was understood; what is called and what is sent.
 
 Each file in `dsm/` is a case, and a new file is a new test. A case that `reads` names the parser
-("info", "login", "list", "refused", "refused login"), the body as JSON (`answer`), `text` (times
-`repeat`) or `base64`, and either what is `understood` or the `error`. A case with a `call` names
-the function, its arguments and the exact form, parts or headers that go on the wire.
+("info", "login", "list", "router list", "refused", "refused login"), the body as JSON (`answer`),
+`text` (times `repeat`) or `base64`, and either what is `understood` or the `error`. A case with a
+`call` names the function, its arguments and the exact form, parts or headers that go on the wire.
 """
 
 import base64
@@ -17,7 +17,7 @@ import requests
 
 from distributor.model import errors
 from distributor.model.times import rfc3339
-from distributor.protocol import dsm
+from distributor.protocol import dsm, srm
 from distributor.protocol.dsm_codes import LOGIN_REASONS
 
 FILES = sorted((Path(__file__).parent / "dsm").glob("*.json"))
@@ -74,6 +74,16 @@ def _login(data: Any) -> object:
     return {"sid": login.sid, "token": login.token}
 
 
+def _router_list(data: Any) -> object:
+    one = srm.parse_certificate(data)
+    return {
+        "common_name": one.common_name,
+        "issued_by": one.issued_by,
+        "renewable": one.renewable,
+        "own_ca": one.own_ca,
+    }
+
+
 def _list(data: Any) -> object:
     return [
         {
@@ -93,7 +103,12 @@ def _list(data: Any) -> object:
     ]
 
 
-PARSERS: dict[str, Callable[[Any], object]] = {"info": _info, "login": _login, "list": _list}
+PARSERS: dict[str, Callable[[Any], object]] = {
+    "info": _info,
+    "login": _login,
+    "list": _list,
+    "router list": _router_list,
+}
 
 
 def _form(case: Case) -> None:
