@@ -59,11 +59,11 @@ class HostTables:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the operating system's lock on the file; it ends with the process."""
+        """Hold the system's lock on all such files of the folder; it ends with the process."""
         from filelock import FileLock, Timeout
 
         make_folder(self._path.parent)
-        lock = FileLock(self._path.with_name(f".{self._path.name}.lock"), mode=0o600)
+        lock = FileLock(self._path.with_name("tables.lock"), mode=0o600)
         try:
             lock.acquire(timeout=_PATIENCE, poll_interval=0.01)
         except (Timeout, OSError) as error:

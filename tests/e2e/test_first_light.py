@@ -103,7 +103,7 @@ def test_the_dry_run_before_writes_nothing_anywhere(light: Light) -> None:
     (certificate,) = light.before.report["certificates"]
     assert (certificate["status"], certificate["reason"]) == ("due", "none yet")
     assert certificate["leaf"] == "next:home"
-    assert set(light.before_files[0]) == {"trust.toml", "run.lock"}
+    assert set(light.before_files[0]) == {"trust.toml", "run.lock", "tables.lock"}
     assert light.before_files[0] == light.before_files[1]
     assert set(light.before_writes.values()) == {0}
     assert light.before_serials[0] == light.before_serials[1]

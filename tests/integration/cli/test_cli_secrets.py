@@ -62,16 +62,13 @@ def watching(process: int) -> Iterator[Watched]:
     """Read argv and environment of all that a process starts, again and again."""
     watched, over = Watched(), threading.Event()
 
-    own = Path(f"/proc/{process}/cmdline").read_text()
-
     def watch() -> None:
         while not over.wait(0.02):
             for child in _children(process):
                 with contextlib.suppress(OSError):  # it has ended
-                    argv = Path(f"/proc/{child}/cmdline").read_text(errors="replace")
-                    if argv == own:
+                    argv, environment = _of(child, "cmdline"), _of(child, "environ")
+                    if argv in {"", _of(process, "cmdline")} or argv != _of(child, "cmdline"):
                         continue  # it is about to become a program, and still looks like its parent
-                    environment = Path(f"/proc/{child}/environ").read_text(errors="replace")
                     watched.seen |= {argv, environment}
                     watched.children.add(child)
 
@@ -82,6 +79,10 @@ def watching(process: int) -> Iterator[Watched]:
     finally:
         over.set()
         thread.join()
+
+
+def _of(process: int, what: str) -> str:
+    return Path(f"/proc/{process}/{what}").read_text(errors="replace")
 
 
 def _children(process: int) -> list[int]:
