@@ -16,7 +16,6 @@ from pathlib import Path
 from time import monotonic
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 from OpenSSL import SSL
 
@@ -201,11 +200,6 @@ def is_ip(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def pem_of(certificates: Collection[x509.Certificate]) -> bytes:
-    """Return the certificates as PEM blocks."""
-    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
 
 def _handshake(connection: SSL.Connection, plain: socket.socket, deadline: float) -> None:

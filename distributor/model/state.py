@@ -1,7 +1,7 @@
 """What a host holds, or should hold: addresses a person would point at, and facts about them."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
@@ -118,15 +118,6 @@ class State:
             address_key(address): {name: value_as_json(value) for name, value in facts.items()}
             for address, facts in self.facts.items()
         }
-
-
-def merged(states: Iterable[State]) -> State:
-    """Return one state with the facts of all; a later state wins where two speak of one fact."""
-    facts: dict[Address, dict[str, FactValue]] = {}
-    for state in states:
-        for address, known in state.facts.items():
-            facts.setdefault(address, {}).update(known)
-    return State(facts)
 
 
 def address_key(address: Address) -> str:

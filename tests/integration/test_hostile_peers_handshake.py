@@ -11,7 +11,7 @@ from time import monotonic
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from distributor.clients.tls import load_roots, pem_of, probe, served_chain, verified_leaf
+from distributor.clients.tls import load_roots, probe, served_chain, verified_leaf
 from distributor.model.bundle import fingerprint
 from distributor.model.errors import (
     HostError,
@@ -21,7 +21,7 @@ from distributor.model.errors import (
     Untrusted,
 )
 from distributor.model.hosts import Endpoint, SocketAddress
-from tests.certs import DAY, NOW, Issued, hierarchy, self_signed
+from tests.certs import DAY, NOW, Issued, hierarchy, pem, self_signed
 from tests.integration.hostile_server import SLACK, HostileServer, leave
 
 NAME = "nas.example.com"
@@ -42,7 +42,7 @@ def roots(tmp_path: Path) -> Path:
     """The root of `GOOD`, as a file."""
     root = ROOT.certificate
     path = tmp_path / "root.pem"
-    path.write_bytes(pem_of([root]))
+    path.write_bytes(pem(root))
     return path
 
 

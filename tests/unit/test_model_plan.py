@@ -34,9 +34,9 @@ from distributor.model.state import (
     Address,
     FactValue,
     State,
-    merged,
 )
 from tests.certs import hierarchy
+from tests.unit.states import merged
 
 HOME = Address("certificate", "home", "id-home")
 WANTED_HOME = Address("certificate", "home")

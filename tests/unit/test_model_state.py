@@ -16,9 +16,9 @@ from distributor.model.state import (
     FactValue,
     State,
     address_key,
-    merged,
     value_as_json,
 )
+from tests.unit.states import merged
 
 words = st.text(st.characters(codec=None), max_size=6)
 kinds: st.SearchStrategy[AddressKind] = st.sampled_from(
@@ -28,6 +28,7 @@ addresses = st.builds(Address, kinds, words, words)
 values: st.SearchStrategy[FactValue] = st.one_of(
     words, st.booleans(), st.lists(words, max_size=3).map(tuple), addresses, st.just(UNREADABLE)
 )
+
 facts = st.dictionaries(addresses, st.dictionaries(words, values, max_size=4), max_size=5)
 
 
