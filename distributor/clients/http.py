@@ -20,6 +20,7 @@ from urllib3.connectionpool import HTTPSConnectionPool
 
 from distributor.clients import legacy_tls
 from distributor.clients.http_errors import FOREIGN, translate
+from distributor.clients.tls_socket import TlsSocket
 from distributor.model.errors import ProtocolError, Unreachable
 from distributor.model.hosts import SocketAddress
 from distributor.model.text import printable
@@ -223,6 +224,7 @@ class _PinnedAdapter(HTTPAdapter):
     ) -> None:
         # The leaf may be self-signed, expired or for another name: it is the pin that decides.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.sslsocket_class = TlsSocket
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         if self._legacy:

@@ -21,6 +21,7 @@ from OpenSSL import SSL
 
 from distributor.clients import legacy_tls
 from distributor.clients.starttls import begin_tls
+from distributor.clients.tls_socket import TlsSocket
 from distributor.model.bundle import describe, fingerprint
 from distributor.model.endpoints import Served
 from distributor.model.errors import (
@@ -125,6 +126,7 @@ def verified_leaf(
         context = ssl.create_default_context(cafile=str(roots or certifi.where()))
     except OSError as error:
         raise _no_roots(roots) from error
+    context.sslsocket_class = TlsSocket
     if legacy:
         legacy_tls.allow(context)
     try:

@@ -16,7 +16,7 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from distributor.lab.material import Material
 
@@ -28,6 +28,15 @@ _WARNINGS = threading.Lock()
 Serve = Callable[[ssl.SSLSocket, str], None]
 Clear = Callable[[socket.socket, str], bool]
 """Talks in the clear; says whether TLS begins now."""
+
+
+class _Socket(ssl.SSLSocket):
+    def getpeername(self) -> Any:
+        try:
+            return super().getpeername()
+        except OSError:
+            self.close()  # the client has gone, and wrap_socket would leave the socket open
+            raise
 
 
 def _straight_to_tls(_connection: socket.socket, _peer: str) -> bool:
@@ -47,6 +56,7 @@ def server_context(
     as long as it reads.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslsocket_class = _Socket
     if old_tls:
         _speak_old_tls(context)
     else:
@@ -218,7 +228,6 @@ class Listener:
     def _secured(self, raw: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
         """Take a connection over into TLS, without a moment in which it could not be cut."""
         with self._lock:
-            raw.getpeername()  # fails for a client that has gone: wrap_socket would leak the socket
             self._connections.discard(raw)
             secured = context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
             self._connections.add(secured)
