@@ -34,6 +34,14 @@ print("MODULES", *sorted(third), "CODE", code, file=sys.stderr)
 """
 
 
+@pytest.fixture(autouse=True)
+def hangs_up() -> Iterator[None]:
+    """Let a child hang up when it is told to, also where the tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @contextmanager
 def started(house: House, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     child = subprocess.Popen(
