@@ -95,7 +95,8 @@ class AcmeSource:
     preferred_chain: str | None = None
     ca_bundle: Path | None = None
     """Roots for the CA's own HTTPS; None for the usual ones."""
-    fallback: tuple[str, ...] = ()
+    fallback: "tuple[AcmeSource, ...]" = ()
+    """CAs to ask, in this order, when this one cannot issue; each whole, without fallback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

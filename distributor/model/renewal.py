@@ -5,14 +5,17 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from distributor.model.bundle import Certificate, forecast
-from distributor.model.hosts import WantedCertificate
+from distributor.model.hosts import AcmeSource, WantedCertificate
+from distributor.model.renewal_window import RenewalInfo, drawn
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
 
 SHORT_LIFETIME: Final = timedelta(days=10)
 """Below this, half of the lifetime must be left; from it on, a third (Let's Encrypt's advice)."""
-
-
+BETWEEN_RUNS: Final = timedelta(days=1)
+"""The same command every night: what is due before the next run, inside its window, is done now."""
+LAST_CALL: Final = 2
+"""No window of a CA puts a renewal off beyond this part of what the lifetime's rule leaves."""
 PAIR_GAP: Final = timedelta(hours=1)
 """Between the RSA and the ECC leaf of one renewal there is less than this."""
 
@@ -25,6 +28,8 @@ class Hints:
     """Why nothing could be learnt, for people."""
     seen: Certificate | None = None
     """What the source has; `leaf` is `next:NAME` where only names and dates could be seen."""
+    window: RenewalInfo | None = None
+    """When the CA suggests to renew what the store holds."""
     warnings: tuple[str, ...] = ()
     """What a person should look at, one line each."""
 
@@ -36,6 +41,9 @@ class Held:
     certificate: Certificate
     ca: str
     """Directory URL that it was ordered from; empty when it came from elsewhere."""
+    profile: str | None = None
+    """The CA's profile that was asked for (draft-ietf-acme-profiles)."""
+    is_revoked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +54,56 @@ class Renewal:
     forecast: Certificate
 
 
-def due(current: Held | None, wanted: WantedCertificate, ca: str, now: datetime) -> Renewal | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """When a certificate will be due, and why then."""
+
+    reason: str
+    when: datetime | None = None
+    """UTC; None when that is decided elsewhere, as the reason says."""
+
+    def __str__(self) -> str:
+        return f"from {rfc3339(self.when)}: {self.reason}" if self.when else self.reason
+
+
+def due(
+    current: Held | None,
+    wanted: WantedCertificate,
+    source: AcmeSource,
+    hints: Hints,
+    now: datetime,
+) -> Renewal | None:
     """Return why `wanted` has to be obtained at `now`, or None while `current` will do."""
-    reason = _reason(current, wanted, ca, now)
+    reason = _reason(current, wanted, source, hints, now)
     if reason is None:
         return None
-    return Renewal(reason=reason, forecast=forecast(wanted.name, wanted.names, wanted.key_type, ca))
+    return Renewal(
+        reason=reason,
+        forecast=forecast(wanted.name, wanted.names, wanted.key_type, source.directory_url),
+    )
+
+
+def outlook(current: Held, wanted: WantedCertificate, hints: Hints) -> Outlook:
+    """Return when `current` will be due if nothing but time changes."""
+    have = current.certificate
+    if have.not_before is None or have.not_after is None:
+        return Outlook(reason="its dates are not known")
+    usual = renew_at(have.not_before, have.not_after, wanted)
+    info = hints.window
+    if wanted.renew_before is not None:
+        when, reason = usual, "the time set by `renew`"
+    elif info is None:
+        short = have.not_after - have.not_before < SHORT_LIFETIME
+        when, reason = usual, f"{'half' if short else 'a third'} of its life is left then"
+    else:
+        last = have.not_after - (have.not_after - usual) / LAST_CALL
+        moment = drawn(info, have.leaf)
+        window = f"the CA's window {rfc3339(info.start)} to {rfc3339(info.end)}"
+        if moment > last:
+            when, reason = last, f"{window} comes too late"
+        else:
+            when, reason = moment, f"drawn in {window}"
+    return Outlook(when=when, reason=reason)
 
 
 def is_newer(seen: Certificate, held: Certificate) -> bool:
@@ -80,9 +132,40 @@ def renew_at(not_before: datetime, not_after: datetime, wanted: WantedCertificat
     return not_after - lifetime / (2 if lifetime < SHORT_LIFETIME else 3)
 
 
-def _reason(current: Held | None, wanted: WantedCertificate, ca: str, now: datetime) -> str | None:
+def _reason(
+    current: Held | None,
+    wanted: WantedCertificate,
+    source: AcmeSource,
+    hints: Hints,
+    now: datetime,
+) -> str | None:
     if current is None:
         return "none yet"
+    changed = _changed(current, wanted, source)
+    if changed is not None:
+        return changed
+    if current.is_revoked:
+        return "revoked"
+    have = current.certificate
+    if have.not_before is None or have.not_after is None:
+        return "its dates are not known"
+    if now > have.not_after:
+        return f"expired at {rfc3339(have.not_after)}"
+    if hints.window is not None:
+        asked = _asked_for(hints.window, have, wanted, now)
+        if asked is not None:
+            return asked
+    will = outlook(current, wanted, hints)
+    if will.when is None or now < will.when:
+        return None
+    if hints.window is not None and wanted.renew_before is None:
+        return f"ARI window ({will.reason})"
+    left = "half" if have.not_after - have.not_before < SHORT_LIFETIME else "a third"
+    what = "the time set by `renew`" if wanted.renew_before is not None else f"{left} of its life"
+    return f"less than {what} is left (until {rfc3339(have.not_after)})"
+
+
+def _changed(current: Held, wanted: WantedCertificate, source: AcmeSource) -> str | None:
     have = current.certificate
     had, names = set(have.names), set(wanted.names)
     if had != names:
@@ -92,15 +175,32 @@ def _reason(current: Held | None, wanted: WantedCertificate, ca: str, now: datet
         return f"names changed ({'; '.join(parts)})"
     if have.key_type != wanted.key_type:
         return f"key type changed ({have.key_type} to {wanted.key_type})"
-    if current.ca != ca:
+    # What a fallback CA issued is as good as the first CA's until it is due.
+    at = {one.directory_url: one for one in (*source.fallback, source)}.get(current.ca)
+    if at is None:
         return "CA changed"
-    if have.not_before is None or have.not_after is None:
-        return "its dates are not known"
-    when = renew_at(have.not_before, have.not_after, wanted)
-    if now < when:
-        return None
-    if now > have.not_after:
-        return f"expired at {rfc3339(have.not_after)}"
-    left = "half" if have.not_after - have.not_before < SHORT_LIFETIME else "a third"
-    what = "the time set by `renew`" if wanted.renew_before is not None else f"{left} of its life"
-    return f"less than {what} is left (until {rfc3339(have.not_after)})"
+    if at.profile != current.profile:
+        was, now_is = current.profile or "the CA's own", at.profile or "the CA's own"
+        return f"profile changed ({printable(was)} to {now_is})"
+    return None
+
+
+def _asked_for(
+    info: RenewalInfo, have: Certificate, wanted: WantedCertificate, now: datetime
+) -> str | None:
+    """Return why the CA's window alone makes `have` due, or None.
+
+    A `renew` of the inventory stands against a window, but not against an incident: only for such
+    a one does a CA explain a window that is past.
+    """
+    is_past = info.end <= now
+    because = f": {printable(info.explanation_url)}" if info.explanation_url else ""
+    if wanted.renew_before is not None:
+        return f"ARI window is past{because}" if is_past and because else None
+    if is_past:
+        return f"ARI window is past{because}"
+    if info.start <= now and drawn(info, have.leaf) < now + BETWEEN_RUNS:
+        # Inside the window an order that names its predecessor is free of rate limits at Let's
+        # Encrypt; the next run would often come after it (acme-dns facts 3.1, RFC 9773 section 4.2).
+        return f"ARI window (until {rfc3339(info.end)}){because}"
+    return None

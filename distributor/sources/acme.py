@@ -1,50 +1,38 @@
-"""Certificates ordered from an ACME CA by DNS-01.
-
-Each thing is on disk before it is used: the account key before it is registered, key and request
-before the order, the order's URL before its challenges, every TXT value before it is published. A
-run that was cut is taken up where it stands, and what it left in the zone is removed.
-"""
+"""Certificates ordered from an ACME CA by DNS-01, or from the next CA where one has an outage."""
 
 import logging
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 from cryptography import x509
 
-from distributor.clients.certificate_authority import (
-    STATUS_INVALID,
-    STATUS_PENDING,
-    CertificateAuthority,
-    OrderResource,
-    make_csr,
-)
+from distributor.clients.certificate_authority import ExternalAccountKey
 from distributor.clients.nameservers import Nameservers
 from distributor.dns_providers.challenges import Challenges, rehearse
 from distributor.dns_providers.contract import DnsProvider
-from distributor.model.bundle import Certificate, forecast, key_type, prove
+from distributor.model.budget import Allowance, left
+from distributor.model.bundle import Certificate, fingerprint, forecast
 from distributor.model.errors import (
-    AccountUnknown,
-    AuthorizationFailed,
     BundleError,
     DistributorError,
+    IssuanceError,
     OrderFailed,
+    SecretError,
 )
-from distributor.model.hosts import AcmeSource, KeyType, WantedCertificate
-from distributor.model.keys import new_private_key
-from distributor.model.renewal import Held, Hints, Renewal, due
-from distributor.model.secret import Secret
+from distributor.model.hosts import AcmeSource, WantedCertificate
+from distributor.model.renewal import Held, Hints, Outlook, Renewal, due, outlook
+from distributor.model.renewal_window import RenewalInfo
+from distributor.sources.acme_account import AcmeAccount, Connect
+from distributor.sources.acme_guard import Guard, is_cas_own
+from distributor.sources.acme_order import AcmeOrder
 from distributor.sources.contract import Progress, Ready
-from distributor.store import Account, PendingOrder, Store, Stored
+from distributor.store import Store, Stored
 
 log = logging.getLogger(__name__)
 
-CA_TIMEOUT: Final = timedelta(minutes=5)
-"""How long the CA may take to validate, and again to issue; the order is kept when it is late."""
-ACCOUNT_KEY: Final[KeyType] = "ec256"
-
-Connect = Callable[[AcmeSource, Secret], CertificateAuthority]
+AskWindow = Callable[[AcmeSource, x509.Certificate], RenewalInfo | None]
+"""Asks a CA when a certificate of its own is to be renewed; None where it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +43,8 @@ class Acme:
     source: AcmeSource
     store: Store
     connect: Connect
+    ask_window: AskWindow
+    external_account: Callable[[AcmeSource], ExternalAccountKey | None]
     provider: DnsProvider
     nameservers: Nameservers
     propagation_timeout: timedelta
@@ -73,141 +63,159 @@ class Acme:
         return forecast(wanted.name, wanted.names, wanted.key_type, self.source.directory_url)
 
     def look(self) -> Hints:
-        """Return nothing: this CA is not asked when to renew."""
-        return Hints()
+        """Return the window that the CA suggests for what the store holds (RFC 9773).
 
-    def due(self, current: Held | None, hints: Hints, now: datetime) -> Renewal | None:  # noqa: ARG002 - the contract's; ARI will need it
-        """Return why a new certificate is due: none yet, names, key type, CA, lifetime."""
-        return due(current, self.wanted, self.source.directory_url, now)
+        The CA is asked no more often than it wants; in between, what it said last counts.
+        """
+        try:
+            return self._looked()
+        except DistributorError as error:
+            log.info("certificate=%s step=look error=%s", self.wanted.name, error.kind)
+            return Hints(error=error.message)
+
+    def due(self, current: Held | None, hints: Hints, now: datetime) -> Renewal | None:
+        """Return why a new certificate is due, in the order of `model.renewal`."""
+        return due(current, self.wanted, self.source, hints, now)
+
+    def outlook(self, current: Held, hints: Hints) -> Outlook:
+        """Return when the CA's window or the lifetime makes it due."""
+        return outlook(current, self.wanted, hints)
 
     def rehearse(self, progress: Progress) -> dict[str, DistributorError]:
         """Publish and remove a marked TXT value for each name; return what went wrong, by name."""
         return rehearse(self._challenges, self.wanted.names, progress)
 
     def tidy(self) -> tuple[str, ...]:
-        """Remove TXT values that an earlier run published and did not remove."""
+        """Remove TXT values that an earlier run left, and forget orders that came to their end."""
+        stored = self.store.bundles.current(self.wanted.name)
+        for order in self.store.orders.all(self.wanted.name):
+            if stored is not None and order.url is not None and order.url == stored.order:
+                self.store.orders.clear(self.wanted.name, order.directory_url)
+        self.store.orders.keep_only(self.wanted.name, {ca.directory_url for ca in self._cas})
         return self._challenges.remove()
 
-    def renew(self, progress: Progress) -> Ready:
-        """Take up the order under way or make a new one, and bring it to its end."""
-        account = self._account()
-        authority = self.connect(self.source, account.key_pem)
-        try:
-            if account.url is not None:
-                authority.use_account(account.url)
-            else:
-                progress(f"registering an account with {self.source.ca}")
-                self._register(authority, account)
-            pending, order = self._order(authority, account, progress)
+    def renew(self, progress: Progress, *, is_asked_for: bool = False) -> Ready:
+        """Obtain a certificate from the first CA that can issue; only an outage leads to the next.
+
+        An order under way is taken up. Raises the first CA's error, which tells of the others.
+        """
+        failed: list[tuple[AcmeSource, DistributorError]] = []
+        for ca in self._cas:
             try:
-                fullchain = self._finished(authority, order, progress)
-                bundle = prove(
-                    certificate=fullchain.encode("utf-8"),
-                    private_key=pending.private_key_pem.reveal().encode("ascii"),
-                    names=self.wanted.names,
-                    now=self.now(),
-                )
-            except (AuthorizationFailed, OrderFailed, BundleError):
-                # This order cannot come to a good end any more: the next run makes a new one.
-                self.store.orders.clear(self.wanted.name)
-                raise
+                return self._ready(self._obtained(ca, progress, is_asked_for=is_asked_for))
+            except (IssuanceError, BundleError, SecretError) as error:
+                failed.append((ca, error))
+                if not is_cas_own(error):
+                    break
+                progress(error.message)
+        first = failed[0][1]
+        others = "; ".join(f"then {ca.ca}: {error.message}" for ca, error in failed[1:])
+        if others:
+            first.message = f"{first.message}; {others}"
+        raise first
+
+    def allowances(self) -> tuple[Allowance, ...]:
+        """Return what is left of the known limits of the first CA, as far as we used them."""
+        guard = self._guard(self.source, self._account(self.source), is_asked_for=False)
+        return left(self.store.ledger.events(), guard.ask(replaces=False), self.now())
+
+    def revoke(self, leaf: x509.Certificate, reason: int) -> None:
+        """Have the CA that issued a version revoke it, by its CRL reason (RFC 5280 5.3.1).
+
+        Raises OrderFailed for a leaf of a CA that the inventory no longer names.
+        """
+        ca = self._issuer_of(leaf)
+        authority = self._account(ca).sign_in(lambda _line: None)
+        try:
+            authority.revoke(leaf, reason)
         finally:
             authority.close()
-        stored = self.store.bundles.save(
-            self.wanted.name, bundle, ca=self.source.directory_url, now=self.now()
+
+    def account(self) -> AcmeAccount:
+        """Return the account with the first CA."""
+        return self._account(self.source)
+
+    def _looked(self) -> Hints:
+        stored = self.store.bundles.current(self.wanted.name)
+        ca = next((ca for ca in self._cas if stored is not None and ca.directory_url == stored.ca), None)
+        if stored is None or ca is None:
+            return Hints()
+        leaf = fingerprint(stored.bundle.leaf)
+        known = self.store.windows.find(self.wanted.name, leaf)
+        if known is not None and self.now() < known.ask_again:
+            return Hints(window=known)
+        try:
+            said = self.ask_window(ca, stored.bundle.leaf)
+        except IssuanceError as error:
+            log.info("certificate=%s step=look error=%s", self.wanted.name, error.kind)
+            return Hints(window=known, error=error.message)
+        if said is None:
+            return Hints()
+        return Hints(window=self.store.windows.note(self.wanted.name, leaf, said))
+
+    def _obtained(self, ca: AcmeSource, progress: Progress, *, is_asked_for: bool) -> Stored:
+        account = self._account(ca)
+        guard = self._guard(ca, account, is_asked_for=is_asked_for)
+        guard.admit_try()
+        order = AcmeOrder(
+            wanted=self.wanted,
+            ca=ca,
+            account=account,
+            store=self.store,
+            challenges=self._challenges,
+            guard=guard,
+            now=self.now,
         )
-        self.store.orders.clear(self.wanted.name)
-        return self._ready(stored)
+        try:
+            return order.obtain(progress)
+        except (IssuanceError, BundleError, SecretError) as error:
+            guard.failed(error)
+            raise
+
+    def _issuer_of(self, leaf: x509.Certificate) -> AcmeSource:
+        origin = self.store.bundles.origin(self.wanted.name, fingerprint(leaf))
+        for ca in self._cas:
+            if ca.directory_url == origin:
+                return ca
+        raise OrderFailed(
+            f"'{self.wanted.name}' of that version came from {origin or 'elsewhere'}, "
+            "which the inventory does not name",
+            hint="set `ca` or `fallback` to it for this once",
+            step="revoke",
+        )
+
+    def _guard(self, ca: AcmeSource, account: AcmeAccount, *, is_asked_for: bool) -> Guard:
+        ready = self.current()
+        return Guard(
+            wanted=self.wanted,
+            ca=ca,
+            ledger=self.store.ledger,
+            current=ready.held if ready is not None else None,
+            account=lambda: account.url or "",
+            is_asked_for=is_asked_for,
+            now=self.now,
+        )
+
+    def _account(self, ca: AcmeSource) -> AcmeAccount:
+        return AcmeAccount(
+            source=ca,
+            accounts=self.store.accounts,
+            connect=self.connect,
+            external_account=self.external_account,
+        )
 
     def _ready(self, stored: Stored) -> Ready:
-        certificate = stored.bundle.certificate(self.wanted.name, self.roots())
-        return Ready(Held(certificate=certificate, ca=stored.ca), stored.bundle)
-
-    def _account(self) -> Account:
-        known = self.store.accounts.load(self.source.directory_url, self.source.email)
-        if known is not None:
-            return known
-        account = Account(key_pem=new_private_key(ACCOUNT_KEY))
-        self.store.accounts.save(self.source.directory_url, self.source.email, account)
-        return account
-
-    def _register(self, authority: CertificateAuthority, account: Account) -> None:
-        url = authority.register(self.source.email)
-        self.store.accounts.save(
-            self.source.directory_url, self.source.email, replace(account, url=url)
+        held = Held(
+            certificate=stored.bundle.certificate(self.wanted.name, self.roots()),
+            ca=stored.ca,
+            profile=stored.profile,
+            is_revoked=stored.is_revoked,
         )
+        return Ready(held, stored.bundle)
 
-    def _order(
-        self, authority: CertificateAuthority, account: Account, progress: Progress
-    ) -> tuple[PendingOrder, OrderResource]:
-        """Return the order under way if it is for the same thing and alive, else a new one."""
-        pending = self._pending()
-        if pending.url is not None:
-            order = authority.order(pending.url, pending.csr_pem)
-            if order is not None and order.body.status != STATUS_INVALID:
-                progress("taking up the order of an earlier run")
-                return pending, order
-        progress(f"ordering {', '.join(self.wanted.names)} from {self.source.ca}")
-        try:
-            order = authority.new_order(pending.csr_pem)
-        except AccountUnknown:
-            self._register(authority, account)
-            order = authority.new_order(pending.csr_pem)
-        pending = replace(pending, url=str(order.uri))
-        self.store.orders.save(self.wanted.name, pending)
-        return pending, order
-
-    def _pending(self) -> PendingOrder:
-        """Return the noted order if it fits what is wanted now; else note a new key and request."""
-        noted = self.store.orders.load(self.wanted.name)
-        if (
-            noted is not None
-            and noted.directory_url == self.source.directory_url
-            and noted.names == self.wanted.names
-            and noted.key_type == self.wanted.key_type
-        ):
-            return noted
-        self.store.orders.clear(self.wanted.name)
-        key = self._new_key()
-        pending = PendingOrder(
-            directory_url=self.source.directory_url,
-            names=self.wanted.names,
-            key_type=self.wanted.key_type,
-            private_key_pem=key,
-            csr_pem=make_csr(key, self.wanted.names),
-        )
-        self.store.orders.save(self.wanted.name, pending)
-        return pending
-
-    def _new_key(self) -> Secret:
-        current = self.store.bundles.current(self.wanted.name) if self.wanted.reuse_key else None
-        if current is not None and key_type(current.bundle.leaf) == self.wanted.key_type:
-            return current.bundle.private_key_pem
-        return new_private_key(self.wanted.key_type)
-
-    def _finished(
-        self, authority: CertificateAuthority, order: OrderResource, progress: Progress
-    ) -> str:
-        if order.body.status == STATUS_PENDING:
-            self._validate(authority, order, progress)
-            order = authority.order(str(order.uri), order.csr_pem) or order
-        progress("waiting for the CA to issue")
-        return authority.finish(order, self.now() + CA_TIMEOUT)
-
-    def _validate(
-        self, authority: CertificateAuthority, order: OrderResource, progress: Progress
-    ) -> None:
-        """Publish the challenges, wait until they are served, have them looked at, remove them."""
-        challenges = authority.challenges(order)
-        try:
-            self._challenges.publish([(one.name, one.value) for one in challenges], progress)
-            progress("waiting for the CA to validate")
-            for challenge in challenges:
-                authority.answer(challenge)
-            authority.wait_until_valid(order, self.now() + CA_TIMEOUT)
-        finally:
-            for line in self._challenges.remove():
-                progress(line)
+    @property
+    def _cas(self) -> tuple[AcmeSource, ...]:
+        return (self.source, *self.source.fallback)
 
     @property
     def _challenges(self) -> Challenges:

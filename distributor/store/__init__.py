@@ -19,6 +19,7 @@ from distributor.store.refusals import Refusals
 from distributor.store.secrets_file import SecretsFile
 from distributor.store.snapshots import Snapshots
 from distributor.store.trusted import TrustFile
+from distributor.store.windows import Windows
 
 __all__ = [
     "Account",
@@ -43,6 +44,7 @@ class Store:
     def __init__(self, folder: Path, *, remembers: bool = True) -> None:
         self.folder = folder
         self.bundles = Bundles(folder / "certificates")
+        self.windows = Windows(folder / "certificates", persist=remembers)
         self.accounts = Accounts(folder / "accounts")
         self.orders = OrderJournal(folder / "orders")
         self.snapshots = Snapshots(folder / "snapshots")

@@ -28,6 +28,10 @@ class Stored:
     bundle: Bundle
     ca: str
     """Directory URL that it was ordered from; empty when it came from elsewhere."""
+    profile: str | None = None
+    """The CA's profile that was asked for."""
+    order: str | None = None
+    """The CA's URL of the order that it came from."""
 
 
 class Bundles:
@@ -75,12 +79,29 @@ class Bundles:
                 log.warning("store certificate=%s version=%s error=%s", name, version, error.kind)
         return tuple(found)
 
-    def save(self, name: str, bundle: Bundle, *, ca: str, now: datetime) -> Stored:
+    def save(
+        self,
+        name: str,
+        bundle: Bundle,
+        *,
+        ca: str,
+        now: datetime,
+        profile: str | None = None,
+        order: str | None = None,
+    ) -> Stored:
         """Keep a proved bundle as a new version and make it current, as the last step."""
-        leaf = fingerprint(bundle.leaf).removeprefix("sha256:")
-        version = f"{now:%Y%m%dT%H%M%SZ}-{leaf[:12]}"
+        mark = fingerprint(bundle.leaf).removeprefix("sha256:")[:12]
+        # A run that was cut after saving obtains the same leaf again: that is the same version.
+        saved = [version for version in self.versions(name) if version.endswith(mark)]
+        version = saved[-1] if saved else f"{now:%Y%m%dT%H%M%SZ}-{mark}"
         folder = self._folder / name / version
-        origin = {"version": 0, "ca": ca, "obtained": rfc3339(now)}
+        origin = {
+            "version": 0,
+            "ca": ca,
+            "profile": profile,
+            "order": order,
+            "obtained": rfc3339(now),
+        }
         make_folder(folder)
         for file, content in {
             "privkey.pem": bundle.private_key_pem.reveal().encode("ascii"),
@@ -92,7 +113,7 @@ class Bundles:
             write(folder / file, content)
         sync_folder(folder.parent)
         write(self._folder / name / "current", f"{version}\n".encode("ascii"))
-        return Stored(version=version, bundle=bundle, ca=ca)
+        return Stored(version=version, bundle=bundle, ca=ca, profile=profile, order=order)
 
     def by_leaf(self, leaf: str) -> Bundle | None:
         """Return the bundle whose leaf has that fingerprint, from any certificate and version."""
@@ -123,14 +144,15 @@ class Bundles:
                 hint=f"remove {folder.parent / 'current'} to obtain a new certificate",
             )
         try:
-            ca = str(json.loads(origin)["ca"])
-        except (ValueError, KeyError, TypeError) as error:
+            about = json.loads(origin)
+            ca, profile, order = str(about["ca"]), about.get("profile"), about.get("order")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StateError(
                 f"{folder / _LAST} cannot be read",
                 hint=f"remove {folder.parent / 'current'} to obtain a new certificate",
             ) from error
         bundle = assemble(certificate=certificate, chain=parts["chain"] or b"", private_key=key)
-        return Stored(version=version, bundle=bundle, ca=ca)
+        return Stored(version=version, bundle=bundle, ca=ca, profile=profile, order=order)
 
 
 def _is_whole(version: Path) -> bool:

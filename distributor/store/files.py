@@ -83,6 +83,17 @@ def read(path: Path) -> bytes | None:
         ) from error
 
 
+def rename(old: Path, new: Path) -> None:
+    """Give a file another's name, in whose place it comes, as one step."""
+    try:
+        old.replace(new)
+    except OSError as error:
+        raise StateError(
+            f"cannot rename {old}: {error.strerror}", hint="check its owner and mode"
+        ) from error
+    sync_folder(new.parent)
+
+
 def remove(path: Path) -> None:
     """Remove the file if it is there."""
     try:

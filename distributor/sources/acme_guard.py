@@ -1,0 +1,147 @@
+"""What holds a request back before the CA has to: its known limits, its own word, and back-off.
+
+Every request and its end is noted in the ledger, so that it counts in every later run.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from distributor.model.backoff import next_try
+from distributor.model.budget import (
+    Ask,
+    Event,
+    EventKind,
+    failures,
+    is_renewal,
+    is_urgent,
+    refusal,
+)
+from distributor.model.errors import (
+    AuthorizationFailed,
+    BackingOff,
+    BudgetSpent,
+    CaUnreachable,
+    DistributorError,
+    RateLimited,
+)
+from distributor.model.hosts import AcmeSource, WantedCertificate
+from distributor.model.renewal import Held
+from distributor.model.times import rfc3339
+from distributor.store import Ledger
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """The guard of one certificate at one CA."""
+
+    wanted: WantedCertificate
+    ca: AcmeSource
+    ledger: Ledger
+    current: Held | None
+    account: Callable[[], str]
+    """Gives the account's URL; empty while none is registered."""
+    is_asked_for: bool
+    """A person asked for this try: no back-off, and the reserve may be used."""
+    now: Callable[[], datetime]
+
+    def admit_try(self) -> None:
+        """Raise BackingOff while failures of earlier tries say to wait."""
+        if self.is_asked_for:
+            return
+        now = self.now()
+        failed = failures(self.ledger.events(), self.ca.directory_url, self.wanted.name, now)
+        when = next_try(failed, now, urgent=self._is_urgent)
+        if when is not None:
+            times = f"{len(failed)} times" if len(failed) > 1 else "once"
+            raise BackingOff(
+                f"{self.ca.ca} failed {times} lately, at {rfc3339(max(failed))} last; "
+                f"it is tried again from {rfc3339(when)}",
+                retry_at=when,
+                hint=f"see to the reason, then try at once: distribute issue {self.wanted.name}",
+                step="order",
+            )
+
+    def admit_order(self, *, replaces: bool) -> None:
+        """Note that an order is about to be made; raise BudgetSpent when a limit forbids it."""
+        now, events, ask = self.now(), self.ledger.events(), self.ask(replaces=replaces)
+        found = refusal(events, ask, now)
+        if found is not None:
+            raise BudgetSpent(
+                f"{self.ca.ca} is not asked for '{self.wanted.name}' before "
+                f"{rfc3339(found.until)}: {found.reason}",
+                retry_at=found.until,
+                hint="the next run after that goes on; distribute show tells what is left",
+                step="order",
+            )
+        self._note("ordered", renewal=replaces or is_renewal(events, ask, now))
+
+    def issued(self) -> None:
+        """Note that the CA issued."""
+        ask = self.ask(replaces=False)
+        renewal = is_renewal(self.ledger.events(), ask, self.now())
+        self._note("issued", renewal=renewal)
+
+    def failed(self, error: DistributorError) -> None:
+        """Note how a try ended, where it counts: not what was held back here."""
+        if isinstance(error, BackingOff | BudgetSpent):
+            return
+        if isinstance(error, RateLimited):
+            self._note("rate-limited", until=error.retry_at)
+        elif isinstance(error, AuthorizationFailed):
+            self._note("refused-authorization", identifiers=self.wanted.names)
+        else:
+            self._note("failed")
+
+    def ask(self, *, replaces: bool) -> Ask:
+        """Return the order that would be made."""
+        return Ask(
+            ca=self.ca.directory_url,
+            account=self.account(),
+            names=self.wanted.names,
+            certificate=self.wanted.name,
+            urgent=self.is_asked_for or self._is_urgent,
+            replaces=replaces,
+        )
+
+    @property
+    def _is_urgent(self) -> bool:
+        if self.current is None:
+            return True
+        have = self.current.certificate
+        return is_urgent(
+            have.not_before, have.not_after, self.now(), revoked=self.current.is_revoked
+        )
+
+    def _note(
+        self,
+        kind: EventKind,
+        *,
+        renewal: bool = False,
+        until: datetime | None = None,
+        identifiers: tuple[str, ...] = (),
+    ) -> None:
+        event = Event(
+            at=self.now(),
+            kind=kind,
+            ca=self.ca.directory_url,
+            account=self.account(),
+            names=self.wanted.names,
+            certificate=self.wanted.name,
+            until=until,
+            identifiers=identifiers,
+            renewal=renewal,
+        )
+        self.ledger.note(event, self.now())
+        log.info("acme step=%s certificate=%s ca=%s", kind, self.wanted.name, self.ca.ca)
+
+
+def is_cas_own(error: DistributorError) -> bool:
+    """Tell whether a try failed by the CA, so that another CA may do: outage or rate limit.
+
+    What DNS or a CAA record refuses, another CA would meet as well.
+    """
+    return isinstance(error, CaUnreachable | RateLimited | BackingOff)

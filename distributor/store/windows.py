@@ -1,0 +1,65 @@
+"""When a CA suggested to renew each certificate, and before when it is not to be asked again."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+from distributor.model.errors import StateError
+from distributor.model.renewal_window import RenewalInfo
+from distributor.model.times import from_rfc3339, rfc3339
+from distributor.store.files import read, write
+
+_FILE = "window.json"
+
+
+class Windows:
+    """`certificates/NAME/window.json`; in a dry run (`persist` false) nothing is written."""
+
+    def __init__(self, folder: Path, *, persist: bool) -> None:
+        self._folder = folder
+        self._persist = persist
+
+    def find(self, name: str, leaf: str) -> RenewalInfo | None:
+        """Return what the CA last said of the certificate with that leaf, or None."""
+        path = self._folder / name / _FILE
+        written = read(path)
+        if written is None:
+            return None
+        try:
+            data = json.loads(written)
+            if data["leaf"] != leaf:
+                return None
+            return RenewalInfo(
+                start=from_rfc3339(data["start"]),
+                end=from_rfc3339(data["end"]),
+                explanation_url=data["explanation_url"],
+                ask_again=from_rfc3339(data["ask_again"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise StateError(
+                f"{path} cannot be read", hint="remove it: the CA is asked again"
+            ) from error
+
+    def note(self, name: str, leaf: str, info: RenewalInfo) -> RenewalInfo:
+        """Keep what the CA said; return it as it will be found, in whole seconds."""
+        kept = RenewalInfo(
+            start=_whole(info.start),
+            end=_whole(info.end),
+            explanation_url=info.explanation_url,
+            ask_again=_whole(info.ask_again),
+        )
+        if self._persist:
+            data = {
+                "version": 0,
+                "leaf": leaf,
+                "start": rfc3339(kept.start),
+                "end": rfc3339(kept.end),
+                "explanation_url": kept.explanation_url,
+                "ask_again": rfc3339(kept.ask_again),
+            }
+            write(self._folder / name / _FILE, json.dumps(data, indent=1).encode("utf-8"))
+        return kept
+
+
+def _whole(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
