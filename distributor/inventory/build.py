@@ -9,6 +9,7 @@ from distributor.inventory.effective import (
     PlacedDelivery,
     chosen_certificate,
     effective_hosts,
+    effective_issuance,
     endpoint_name,
     names_of,
     own_endpoint,
@@ -19,15 +20,17 @@ from distributor.inventory.schema import (
     AcmeTable,
     CertificateTable,
     DnsTable,
+    EabTable,
     EndpointTable,
+    FallbackTable,
     HostTable,
     NotifyTable,
     RolloutTable,
 )
 from distributor.inventory.shape import Shape
+from distributor.inventory.values import directory_url
 from distributor.model.choice import SYSTEM_DEFAULT
 from distributor.model.hosts import (
-    KNOWN_CAS,
     AcmeSource,
     ApiAccess,
     CommandSecret,
@@ -64,12 +67,11 @@ def build(shape: Shape, path: Path) -> Inventory:
     """
     tables = shape.tables
     maker = _Maker(path.parent)
-    acme = tables.acme or AcmeTable()
     names = {name: names_of(table) for name, table in tables.certificates.items()}
     return Inventory(
         path=path,
         certificates={
-            name: maker.certificate(name, table, acme)
+            name: maker.certificate(name, table, tables.acme)
             for name, table in tables.certificates.items()
         },
         dns={name: maker.dns(name, table) for name, table in tables.dns.items()},
@@ -104,7 +106,9 @@ class _Maker:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def certificate(self, name: str, table: CertificateTable, acme: AcmeTable) -> WantedCertificate:
+    def certificate(
+        self, name: str, table: CertificateTable, acme: AcmeTable | None
+    ) -> WantedCertificate:
         return WantedCertificate(
             name=name,
             source=self._source(table, acme),
@@ -159,7 +163,7 @@ class _Maker:
         )
 
     def _source(
-        self, table: CertificateTable, acme: AcmeTable
+        self, table: CertificateTable, acme: AcmeTable | None
     ) -> AcmeSource | DiskstationSource | FilesSource:
         if table.source == "diskstation":
             return DiskstationSource(
@@ -172,23 +176,35 @@ class _Maker:
                 private_key=self._path(table.private_key),
                 archive=self._path(table.archive),
                 pkcs12=self._path(table.pkcs12),
+                passphrase=self._maybe_secret(table.passphrase),
             )
-        ca = _set(table.ca or acme.ca)
-        eab = table.eab or acme.eab
+        keys = effective_issuance(table, acme)
+        others = tuple(self._acme(one, keys, _set(table.dns)) for one in keys.fallback or ())
+        return self._acme(keys, keys, _set(table.dns), others)
+
+    def _acme(
+        self,
+        ca: FallbackTable | AcmeTable,
+        keys: AcmeTable,
+        dns: str,
+        fallback: tuple[AcmeSource, ...] = (),
+    ) -> AcmeSource:
+        name = _set(ca.ca)
         return AcmeSource(
-            ca=ca,
-            directory_url=KNOWN_CAS.get(ca, ca),
-            email=table.email or acme.email,
-            agree_tos=_set(acme.agree_tos if table.agree_tos is None else table.agree_tos),
-            dns=_set(table.dns),
-            eab=ExternalAccount(kid=_set(eab.kid), hmac=self._secret(_set(eab.hmac)))
-            if eab
-            else None,
-            profile=table.profile or acme.profile,
-            preferred_chain=table.preferred_chain or acme.preferred_chain,
-            ca_bundle=self._path(acme.ca_bundle),
-            fallback=tuple((acme.fallback if table.fallback is None else table.fallback) or ()),
+            ca=name,
+            directory_url=directory_url(name),
+            email=keys.email,
+            agree_tos=_set(keys.agree_tos),
+            dns=dns,
+            eab=self._binding(ca.eab) if ca.eab else None,
+            profile=ca.profile,
+            preferred_chain=ca.preferred_chain,
+            ca_bundle=self._path(ca.ca_bundle),
+            fallback=fallback,
         )
+
+    def _binding(self, table: EabTable) -> ExternalAccount:
+        return ExternalAccount(kid=_set(table.kid), hmac=self._secret(_set(table.hmac)))
 
     def _api(self, host: EffectiveHost) -> ApiAccess:
         table = host.table

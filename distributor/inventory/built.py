@@ -13,14 +13,6 @@ NotBuilt = Mapping[str, tuple[object, ...]]
 """Patterns of key paths, and the values there that nothing is built for."""
 
 NOT_BUILT: Final[NotBuilt] = {
-    "acme.eab": (ANY,),
-    "acme.profile": (ANY,),
-    "acme.preferred_chain": (ANY,),
-    "acme.fallback": (ANY,),
-    "certificates.*.eab": (ANY,),
-    "certificates.*.profile": (ANY,),
-    "certificates.*.preferred_chain": (ANY,),
-    "certificates.*.fallback": (ANY,),
     "certificates.*.source": ("files",),
     "dns.*.provider": (
         "route53",

@@ -8,15 +8,18 @@ from typing import Final
 from distributor.inventory.locate import KeyPath
 from distributor.inventory.names import certificate_name, ip
 from distributor.inventory.schema import (
+    AcmeTable,
     CertificateTable,
     DefaultsTable,
     DeliverTable,
     EndpointTable,
     EntryKeys,
     HostTable,
+    IssuanceKeys,
     SharedHostKeys,
 )
 from distributor.inventory.shape import Shape
+from distributor.inventory.values import directory_url
 from distributor.model.bundle import covers
 from distributor.model.hosts import Kind, SocketAddress, Via
 
@@ -24,6 +27,8 @@ PEM_KEYS: Final = ("fullchain", "leaf", "chain", "private_key", "combined")
 """Where a host of kind `files` wants what."""
 ENTRY_KEYS: Final = ("id", "description", "default", "services", "remove_superseded")
 """What says in which entry a device keeps a certificate, and for what."""
+OF_ITS_CA: Final = ("eab", "profile", "preferred_chain", "ca_bundle")
+"""What means something to one CA alone."""
 
 _DEVICES: Final[tuple[Kind, ...]] = ("diskstation", "router")
 _KINDS: Final[Mapping[str, tuple[Kind, ...]]] = {
@@ -133,6 +138,29 @@ def names_of(table: CertificateTable) -> tuple[str, ...]:
     with suppress(ValueError):
         return tuple(certificate_name(name) for name in table.names or ())
     return ()
+
+
+def effective_issuance(table: CertificateTable, acme: AcmeTable | None) -> AcmeTable:
+    """Return how a certificate is ordered: as if `[acme]` were for it alone.
+
+    What `[acme]` says to its CA does not hold for a certificate that names another one.
+    """
+    shared = acme or AcmeTable()
+    update: dict[str, object] = {
+        key: getattr(table, key)
+        for key in IssuanceKeys.model_fields
+        if getattr(table, key) is not None
+    }
+    if is_elsewhere(table, acme):
+        update = dict.fromkeys(OF_ITS_CA) | update
+    return shared.model_copy(update=update)
+
+
+def is_elsewhere(table: CertificateTable, acme: AcmeTable | None) -> bool:
+    """Tell whether a certificate is ordered from another CA than the one that `[acme]` names."""
+    if table.ca is None or acme is None or acme.ca is None:
+        return False
+    return directory_url(table.ca) != directory_url(acme.ca)
 
 
 def chosen_certificate(

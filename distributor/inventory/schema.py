@@ -39,21 +39,38 @@ class EabTable(Table):
     """MAC key that the CA gave, base64url."""
 
 
-class IssuanceKeys(Table):
-    """What `[acme]` sets for all certificates with source "acme", and each may set for itself."""
+class CaKeys(Table):
+    """A CA, and what is said to that CA alone."""
 
     ca: Annotated[str, AfterValidator(values.ca)] | None = None
     """letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of an ACME directory."""
-    email: Annotated[str, AfterValidator(values.email)] | None = None
-    """Where the CA may write to."""
-    agree_tos: bool | None = None
-    """True once you have read the CA's terms of service and agree."""
     eab: EabTable | None = None
+    """Binds the CA's account to one of its customers; zerossl and google need it."""
     profile: Line | None = None
     """Certificate profile to ask for."""
     preferred_chain: Line | None = None
     """Common name of the root whose chain is preferred."""
-    fallback: list[Annotated[str, AfterValidator(values.ca)]] | None = None
+
+
+class FallbackTable(CaKeys):
+    """A CA to ask when those before it cannot issue; a string gives just `ca`."""
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: _also_a_string(schema, required="ca")
+    )
+
+    ca_bundle: LocalPath | None = None
+    """PEM file of the roots that the CA's own HTTPS is verified against."""
+
+
+class IssuanceKeys(CaKeys):
+    """What `[acme]` sets for all certificates with source "acme", and each may set for itself."""
+
+    email: Annotated[str, AfterValidator(values.email)] | None = None
+    """Where the CAs may write to."""
+    agree_tos: bool | None = None
+    """True once you have read the terms of service of the CAs and agree."""
+    fallback: list[FallbackTable] | None = None
     """CAs to ask, in this order, when the first cannot issue."""
 
 
@@ -117,11 +134,11 @@ class CertificateTable(IssuanceKeys):
     source: Literal["acme", "diskstation", "files"] | None = None
     """Where it comes from."""
     names: list[str] | None = None
-    """acme: DNS names, the first being the common name."""
+    """acme: DNS names, the first being the common name; files: names that it must cover."""
     dns: str | None = None
     """acme: NAME of the [dns.NAME] that publishes the challenge."""
     key_type: KeyType | None = None
-    """acme: default rsa2048, which every DSM and SRM takes."""
+    """acme: default rsa2048, which every DSM and SRM takes; else which of two pairs is taken."""
     renew: RenewBefore | None = None
     """acme: "ari", the default, or the time before expiry, such as "20d"."""
     reuse_key: bool | None = None
@@ -135,15 +152,17 @@ class CertificateTable(IssuanceKeys):
     description: Description | None = None
     """diskstation: description of its entry."""
     certificate: LocalPath | None = None
-    """files: PEM file of the leaf, or of leaf and chain."""
+    """files: PEM file of the leaf, or of leaf and chain; or a folder of certbot, lego, acme.sh."""
     chain: LocalPath | None = None
     """files: PEM file of the intermediates."""
     private_key: LocalPath | None = None
-    """files: PEM file of the private key."""
+    """files: PEM file of the private key, where `certificate` does not hold it."""
     archive: LocalPath | None = None
     """files: ZIP as DSM exports it."""
     pkcs12: LocalPath | None = None
     """files: PKCS #12 container."""
+    passphrase: SecretTable | None = None
+    """files: passphrase of the PKCS #12 container; default: an empty one."""
 
 
 class EntryKeys(Table):

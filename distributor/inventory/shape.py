@@ -114,11 +114,9 @@ def _normalised(document: Mapping[str, Any]) -> dict[str, Any]:
     """Copy a document, with each short form in its long one."""
     normal = copy.deepcopy(dict(document))
     for host in _tables(normal.get("hosts")):
-        endpoints = host.get("endpoints")
-        if isinstance(endpoints, list):
-            host["endpoints"] = [
-                {"address": item} if isinstance(item, str) else item for item in endpoints
-            ]
+        _lengthen(host, "endpoints", "address")
+    for issuance in (*_tables({"acme": normal.get("acme")}), *_tables(normal.get("certificates"))):
+        _lengthen(issuance, "fallback", "ca")
     for dns in _tables(normal.get("dns")):
         provider = dns.get("provider")
         if isinstance(provider, str) and provider != _RFC2136:
@@ -126,6 +124,13 @@ def _normalised(document: Mapping[str, Any]) -> dict[str, Any]:
             for key in dns.keys() - _COMMON_DNS_KEYS:
                 del dns[key]
     return normal
+
+
+def _lengthen(table: dict[str, Any], key: str, short: str) -> None:
+    """Make a table of each string in a list: the string is the value of `short` there."""
+    items = table.get(key)
+    if isinstance(items, list):
+        table[key] = [{short: item} if isinstance(item, str) else item for item in items]
 
 
 def _tables(value: object) -> Iterator[dict[str, Any]]:
@@ -150,7 +155,7 @@ def _finding(error: ErrorDetails, document: Mapping[str, Any]) -> Finding:
     path = error["loc"]
     kind = error["type"]
     given = value_at(document, path)
-    if kind == "model_type" and path[-2:-1] == ("endpoints",):
+    if kind == "model_type" and path[-2:-1] in {("endpoints",), ("fallback",)}:
         return Finding(path, f"must be a string or a table, not {_named(given)}")
     if kind in _TYPES:
         return Finding(path, f"must be {_TYPES[kind]}, not {_named(given)}")

@@ -125,6 +125,11 @@ def ca(text: str) -> str:
     return text
 
 
+def directory_url(ca: str) -> str:
+    """Return the URL of a CA's directory, which tells the same CA by word and by URL."""
+    return KNOWN_CAS.get(ca, ca)
+
+
 def tsig_algorithm(text: str) -> str:
     """Return the name of a TSIG algorithm that is safe to use (RFC 8945 section 6)."""
     if text in _TSIG_ALGORITHMS:

@@ -21,6 +21,9 @@ KNOWN_CAS: Final[Mapping[str, str]] = {
 }
 """Directory URLs by the name that the inventory uses."""
 
+BINDING_CAS: Final = frozenset({KNOWN_CAS["zerossl"], KNOWN_CAS["google"]})
+"""Directory URLs of CAs that open accounts only by external binding (acme-dns facts 3.3)."""
+
 
 @dataclass(frozen=True, slots=True)
 class EnvSecret:
@@ -113,10 +116,14 @@ class FilesSource:
     """A certificate that lies in files."""
 
     certificate: Path | None = None
+    """A PEM file, or a folder of certbot, lego or acme.sh."""
     chain: Path | None = None
     private_key: Path | None = None
+    """None where it lies in the same file or folder as the certificate."""
     archive: Path | None = None
     pkcs12: Path | None = None
+    passphrase: SecretRef | None = None
+    """Of the PKCS #12 container; None for an empty one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ agree_tos = true
 #: profile = "classic"
 #: preferred_chain = "ISRG Root X1"
 #: ca_bundle = "private-ca.pem"
-#: fallback = ["zerossl"]
+#: fallback = [{{ ca = "zerossl", eab = {{ kid = "kid-2", hmac = {{ keyring = "zerossl" }} }} }}]
 
 [dns.home]
 provider = "route53"
@@ -173,10 +173,6 @@ def test_the_contract_with_every_option_has_no_problem_but_what_is_not_built() -
     found = problems_of(WITH_OPTIONS)
     assert [problem for problem in found if not problem.endswith("is not built yet")] == []
     assert {problem.split(": ")[1] for problem in found} == {
-        "acme.eab",
-        "acme.profile",
-        "acme.preferred_chain",
-        "acme.fallback",
         "dns.home.provider",
         "certificates.bought.source",
         "hosts.cellar.via",
@@ -204,7 +200,16 @@ def test_certificates_carry_what_the_contract_says() -> None:
         profile="classic",
         preferred_chain="ISRG Root X1",
         ca_bundle=FOLDER / "private-ca.pem",
-        fallback=("zerossl",),
+        fallback=(
+            AcmeSource(
+                ca="zerossl",
+                directory_url="https://acme.zerossl.com/v2/DV90",
+                email="admin@example.com",
+                agree_tos=True,
+                dns="home",
+                eab=ExternalAccount(kid="kid-2", hmac=KeyringSecret("zerossl")),
+            ),
+        ),
     )
     assert home.names == ("example.com", "*.example.com")
     assert home.renew_before is None

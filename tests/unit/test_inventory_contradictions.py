@@ -206,9 +206,23 @@ from = "attic"
             ],
         ),
         (
-            '[certificates.f]\nsource = "files"\ncertificate = "a"\n',
-            ["line 20: certificates.f.private_key: is missing: the key of the certificate"],
+            '[certificates.f]\nsource = "files"\ncertificate = "a"\npassphrase = { env = "A" }\n',
+            ["line 23: certificates.f.passphrase: belongs to pkcs12, not certificate"],
         ),
+        (
+            '[certificates.f]\nsource = "files"\npkcs12 = "a"\nkey_type = "ec256"\n',
+            ["line 23: certificates.f.key_type: belongs to archive, not pkcs12"],
+        ),
+        (
+            '[certificates.f]\nsource = "files"\npkcs12 = "a"\nnames = ["*"]\n',
+            [
+                (
+                    'line 23: certificates.f.names[0]: "*" may stand only alone as the '
+                    'leftmost label, as in "*.example.com"'
+                )
+            ],
+        ),
+        ('[certificates.f]\nsource = "files"\ncertificate = "folder"\n', []),
         (
             '[certificates.f]\nsource = "files"\narchive = "a"\npkcs12 = "b"\nchain = "c"\n',
             [
@@ -255,17 +269,6 @@ def test_a_certificate_is_not_delivered_to_the_entry_it_comes_from(key: str) -> 
         )
     ]
     assert built(text + DDNS + f'{key} = "another"\n') == []
-
-
-EAB = "agree_tos = true\neab = { kid = 'k' }\nfallback = ['zerossl', 'letsencrypt', 'zerossl']"
-
-
-def test_half_an_account_binding_and_a_ca_named_twice_are_problems() -> None:
-    assert built(_replaced("agree_tos = true", EAB)) == [
-        "line 4: acme.eab.hmac: is missing: the CA gives kid and hmac together",
-        "line 5: acme.fallback[1]: names a CA that was named already",
-        "line 5: acme.fallback[2]: names a CA that was named already",
-    ]
 
 
 FILES = HOST.replace('"diskstation"', '"files"').replace('"api"', '"ssh"')

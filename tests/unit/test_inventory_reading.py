@@ -48,6 +48,7 @@ source = "acme"
 names = ["mail.example.net"]
 dns = "home"
 ca = "google"
+eab = { kid = "kid-1", hmac = { env = "EAB" } }
 agree_tos = true
 [defaults]
 kind = "diskstation"
