@@ -1,4 +1,4 @@
-"""The state folder: bundles, accounts, orders, trust, snapshots, holds, secrets, the run lock.
+"""The state folder: bundles, accounts, orders, ledger, trust, snapshots, holds, secrets, run lock.
 
 Folders have mode 700 and files 600 from their first byte; every file is written by temporary
 file, fsync and rename, so that a cut leaves the old content or the new.
@@ -14,6 +14,7 @@ from distributor.store.bundles import Bundles, Stored
 from distributor.store.devices import DeviceTokens
 from distributor.store.files import make_folder
 from distributor.store.holding import HoldsFile
+from distributor.store.ledger import Ledger
 from distributor.store.orders import OrderJournal, PendingOrder
 from distributor.store.refusals import Refusals
 from distributor.store.secrets_file import SecretsFile
@@ -26,6 +27,7 @@ __all__ = [
     "Accounts",
     "Bundles",
     "HoldsFile",
+    "Ledger",
     "OrderJournal",
     "PendingOrder",
     "SecretsFile",
@@ -38,7 +40,7 @@ __all__ = [
 class Store:
     """One state folder. Nothing is created until something is written.
 
-    In a dry run (`remembers` false) refused logins are kept in memory alone.
+    In a dry run (`remembers` false) refused logins and the ledger are kept in memory alone.
     """
 
     def __init__(self, folder: Path, *, remembers: bool = True) -> None:
@@ -47,6 +49,7 @@ class Store:
         self.windows = Windows(folder / "certificates", persist=remembers)
         self.accounts = Accounts(folder / "accounts")
         self.orders = OrderJournal(folder / "orders")
+        self.ledger = Ledger(folder / "ledger.json", persist=remembers)
         self.snapshots = Snapshots(folder / "snapshots")
         self.trust = TrustFile(folder / "trust.toml")
         self.holds = HoldsFile(folder / "holds.toml")

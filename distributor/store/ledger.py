@@ -1,0 +1,98 @@
+"""ledger.json: what was asked of each CA and what came of it, for its rate limits and the back-off.
+
+It holds names, times and URLs, nothing secret. What no longer matters is left out at each write.
+"""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any, get_args
+
+from distributor.model.budget import Event, EventKind, pruned
+from distributor.model.errors import StateError
+from distributor.store.files import read, write
+
+
+class Ledger:
+    """Events in the order they were noted; changed under the run lock alone.
+
+    In a dry run (`persist` false) they are kept in memory.
+    """
+
+    def __init__(self, path: Path, *, persist: bool = True) -> None:
+        self._path = path
+        self._persist = persist
+        self._unwritten: tuple[Event, ...] = ()
+
+    def events(self) -> tuple[Event, ...]:
+        """Return all that is remembered; raises StateError for a file that cannot be read."""
+        return (*self._written(), *self._unwritten)
+
+    def note(self, event: Event) -> None:
+        """Remember `event`, which happened just now; raises StateError."""
+        if not self._persist:
+            self._unwritten = (*self._unwritten, event)
+            return
+        kept = pruned((*self._written(), event), event.at)
+        data = {"version": 0, "events": [_as_json(one) for one in kept]}
+        write(self._path, json.dumps(data, indent=1).encode("utf-8"))
+
+    def _written(self) -> tuple[Event, ...]:
+        content = read(self._path)
+        if content is None:
+            return ()
+        try:
+            return tuple(map(_event, json.loads(content)["events"]))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StateError(
+                f"{self._path} cannot be read",
+                hint="remove it: what was ordered lately, and what failed, is then forgotten, and "
+                "a CA's rate limit may be met",
+            ) from error
+
+
+def _as_json(event: Event) -> dict[str, Any]:
+    """Return the fields that say something; times to the microsecond, as limits are counted."""
+    data = {name: value for name, value in asdict(event).items() if value not in ((), "", None)}
+    return data | {
+        name: moment.isoformat()
+        for name, moment in (("at", event.at), ("until", event.until))
+        if moment is not None
+    }
+
+
+def _event(data: Any) -> Event:
+    kind: EventKind = data["kind"]
+    if kind not in get_args(EventKind):
+        raise ValueError("not a kind of event")
+    return Event(
+        at=_moment(data["at"]),
+        kind=kind,
+        ca=_text(data["ca"]),
+        account=_text(data["account"]),
+        names=_texts(data.get("names", [])),
+        certificate=_text(data.get("certificate", "")),
+        until=_moment(data["until"]) if "until" in data else None,
+        identifiers=_texts(data.get("identifiers", [])),
+        renewal=data["renewal"] is True,
+    )
+
+
+def _moment(text: Any) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time of no zone")
+    return moment
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError("no list")
+    return tuple(map(_text, value))
