@@ -55,6 +55,8 @@ class Event:
     """Names whose authorization failed."""
     renewal: bool = False
     """The order carried an accepted `replaces`, or `is_renewal` was true of it."""
+    is_cas_own: bool = False
+    """Of a `failed`: it was the CA's outage, so that another CA may do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +199,15 @@ def failures(
     ]
     issued = max((one.at for one in own if one.kind == "issued"), default=None)
     return tuple(one.at for one in own if _is_failure(one) and (issued is None or one.at > issued))
+
+
+def last_failure(
+    events: Iterable[Event], ca: str, certificate: str, now: datetime
+) -> Event | None:
+    """Return the newest of `failures`, or None."""
+    failed = set(failures(events, ca, certificate, now))
+    own = [one for one in events if (one.ca, one.certificate) == (ca, certificate)]
+    return max((one for one in own if one.at in failed), key=lambda one: one.at, default=None)
 
 
 def pruned(events: Sequence[Event], now: datetime) -> tuple[Event, ...]:

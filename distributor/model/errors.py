@@ -18,7 +18,9 @@ DistributorError                 host, step, what to try
 ├── IssuanceError
 │   ├── CaUnreachable  OrderFailed (AccountUnknown)  AuthorizationFailed
 │   ├── DnsRefused  PropagationTimeout
-│   └── RateLimited              when to come back
+│   ├── RateLimited              when to come back
+│   │   └── BudgetSpent          a limit that we know of: the CA was not asked
+│   └── BackingOff               earlier tries failed: when the next one is due
 ├── PlanError
 │   ├── StalePlan  UnsafePlan  Held  Ambiguous
 └── DeliveryError
@@ -202,6 +204,28 @@ class RateLimited(IssuanceError):  # noqa: N818 - the name is the message
     ) -> None:
         super().__init__(message, hint=hint, step=step)
         self.retry_at = retry_at
+
+
+class BudgetSpent(RateLimited):
+    """A limit of the CA that is known here stands against the request: the CA was not asked."""
+
+
+class BackingOff(IssuanceError):  # noqa: N818 - the name is the message
+    """Earlier tries failed; `retry_at` is when the next one is due (UTC)."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_at: datetime,
+        is_cas_own: bool,
+        hint: str | None = None,
+        step: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, step=step)
+        self.retry_at = retry_at
+        self.is_cas_own = is_cas_own
+        """Whether the last of them failed by the CA's outage, so that another CA may do."""
 
 
 class PlanError(DistributorError):

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Final, Literal
 
 from distributor.model.bundle import Certificate, forecast
 from distributor.model.hosts import AcmeSource, WantedCertificate
-from distributor.model.renewal_window import RenewalInfo, drawn
+from distributor.model.renewal_window import RenewalInfo
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
 
@@ -104,6 +105,18 @@ def outlook(current: Held, wanted: WantedCertificate, hints: Hints) -> Outlook:
         else:
             when, reason = moment, f"drawn in {window}"
     return Outlook(when=when, reason=reason)
+
+
+def drawn(info: RenewalInfo, leaf: str) -> datetime:
+    """Return the moment in the CA's window at which to renew the certificate of that fingerprint.
+
+    RFC 9773 section 4.2 wants it uniformly random, drawn once. It is computed from leaf and window:
+    spread over all certificates like a random one, and the same in every run and dry run, with
+    nothing to keep. Another window gives another moment.
+    """
+    seed = sha256(f"{leaf} {rfc3339(info.start)} {rfc3339(info.end)}".encode()).digest()
+    fraction = int.from_bytes(seed[:6]) / 2**48
+    return info.start + fraction * (info.end - info.start)
 
 
 def is_newer(seen: Certificate, held: Certificate) -> bool:

@@ -16,6 +16,7 @@ from distributor.model.budget import (
     failures,
     is_renewal,
     is_urgent,
+    last_failure,
     refusal,
 )
 from distributor.model.errors import (
@@ -52,15 +53,17 @@ class Guard:
         """Raise BackingOff while failures of earlier tries say to wait."""
         if self.is_asked_for:
             return
-        now = self.now()
-        failed = failures(self.ledger.events(), self.ca.directory_url, self.wanted.name, now)
+        now, own = self.now(), (self.ca.directory_url, self.wanted.name)
+        events = self.ledger.events()
+        failed, last = failures(events, *own, now), last_failure(events, *own, now)
         when = next_try(failed, now, urgent=self._is_urgent)
-        if when is not None:
+        if when is not None and last is not None:
             times = f"{len(failed)} times" if len(failed) > 1 else "once"
             raise BackingOff(
-                f"{self.ca.ca} failed {times} lately, at {rfc3339(max(failed))} last; "
+                f"{self.ca.ca} failed {times} lately, at {rfc3339(last.at)} last; "
                 f"it is tried again from {rfc3339(when)}",
                 retry_at=when,
+                is_cas_own=last.is_cas_own,
                 hint=f"see to the reason, then try at once: distribute issue {self.wanted.name}",
                 step="order",
             )
@@ -94,7 +97,7 @@ class Guard:
         elif isinstance(error, AuthorizationFailed):
             self._note("refused-authorization", identifiers=self.wanted.names)
         else:
-            self._note("failed")
+            self._note("failed", cas_own=isinstance(error, CaUnreachable))
 
     def ask(self, *, replaces: bool) -> Ask:
         """Return the order that would be made."""
@@ -123,6 +126,7 @@ class Guard:
         renewal: bool = False,
         until: datetime | None = None,
         identifiers: tuple[str, ...] = (),
+        cas_own: bool = False,
     ) -> None:
         event = Event(
             at=self.now(),
@@ -134,8 +138,9 @@ class Guard:
             until=until,
             identifiers=identifiers,
             renewal=renewal,
+            is_cas_own=cas_own,
         )
-        self.ledger.note(event, self.now())
+        self.ledger.note(event)
         log.info("acme step=%s certificate=%s ca=%s", kind, self.wanted.name, self.ca.ca)
 
 
@@ -144,4 +149,6 @@ def is_cas_own(error: DistributorError) -> bool:
 
     What DNS or a CAA record refuses, another CA would meet as well.
     """
-    return isinstance(error, CaUnreachable | RateLimited | BackingOff)
+    if isinstance(error, BackingOff):
+        return error.is_cas_own
+    return isinstance(error, CaUnreachable | RateLimited)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from cryptography import x509
+
 from distributor.clients.certificate_authority import (
     STATUS_INVALID,
     STATUS_PENDING,
@@ -20,7 +22,7 @@ from distributor.clients.certificate_authority import (
     make_csr,
 )
 from distributor.dns_providers.challenges import Challenges
-from distributor.model.bundle import key_type, prove
+from distributor.model.bundle import fingerprint, key_type, prove
 from distributor.model.errors import (
     AccountUnknown,
     AuthorizationFailed,
@@ -61,6 +63,7 @@ class AcmeOrder:
             pending, order = self._order(authority, progress)
             try:
                 fullchain = self._finished(authority, order, progress)
+                self.guard.issued()
                 bundle = prove(
                     certificate=fullchain.encode("utf-8"),
                     private_key=pending.private_key_pem.reveal().encode("ascii"),
@@ -81,7 +84,6 @@ class AcmeOrder:
             order=str(order.uri),
             now=self.now(),
         )
-        self.guard.issued()
         self.store.orders.clear(self.wanted.name, self.ca.directory_url)
         return stored
 
@@ -135,13 +137,13 @@ class AcmeOrder:
     def _new(
         self, authority: CertificateAuthority, pending: PendingOrder, progress: Progress
     ) -> tuple[PendingOrder, OrderResource]:
-        self.guard.admit_order(self.account.url or "")
-        pending = replace(pending, is_asked=True)
-        self.store.orders.save(self.wanted.name, pending)
-        progress(f"ordering {', '.join(self.wanted.names)} from {self.ca.ca}")
         current = self.store.bundles.current(self.wanted.name)
         is_heir = current is not None and current.ca == self.ca.directory_url
         replaces = current.bundle.leaf if current is not None and is_heir else None
+        self.guard.admit_order(replaces=self._is_in_window(replaces))
+        pending = replace(pending, is_asked=True)
+        self.store.orders.save(self.wanted.name, pending)
+        progress(f"ordering {', '.join(self.wanted.names)} from {self.ca.ca}")
 
         def place() -> OrderResource:
             return authority.new_order(
@@ -156,6 +158,13 @@ class AcmeOrder:
         pending = replace(pending, url=str(order.uri))
         self.store.orders.save(self.wanted.name, pending)
         return pending, order
+
+    def _is_in_window(self, leaf: x509.Certificate | None) -> bool:
+        """Tell whether the CA's window for its successor is open: its limits do not count then."""
+        if leaf is None:
+            return False
+        info = self.store.windows.find(self.wanted.name, fingerprint(leaf))
+        return info is not None and info.start <= self.now() < info.end
 
     def _fresh(self) -> PendingOrder:
         key = self._new_key()

@@ -76,6 +76,7 @@ def _event(data: Any) -> Event:
         until=_moment(data["until"]) if "until" in data else None,
         identifiers=_texts(data.get("identifiers", [])),
         renewal=data["renewal"] is True,
+        is_cas_own=data["is_cas_own"] is True,
     )
 
 
