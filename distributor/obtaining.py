@@ -38,6 +38,10 @@ class Terms(Protocol):
         """A new certificate is obtained, due or not."""
 
     @property
+    def asked_for(self) -> frozenset[str]:
+        """Certificates that a person wants now, whatever earlier failures say."""
+
+    @property
     def reviewed(self) -> Reviewed | None:
         """A saved plan that is to be applied."""
 
@@ -47,6 +51,7 @@ class IssueTerms:
     """Terms of a run that delivers nothing."""
 
     renew_now: bool
+    asked_for: frozenset[str] = frozenset()
     dry_run: bool = False
     no_renew: bool = False
     reviewed: Reviewed | None = None
@@ -97,7 +102,12 @@ def obtain(
     """
     hints = Hints() if terms.no_renew or terms.renew_now else source.look()
     found = _obtained(source, hints, terms, listener, stop, now)
-    return replace(found, outcome=replace(found.outcome, warnings=hints.warnings))
+    outcome = replace(found.outcome, warnings=hints.warnings)
+    if outcome.status == "current" and not terms.no_renew:
+        ready = source.current()
+        seen = source.outlook(ready.held, hints) if ready is not None else None
+        outcome = replace(outcome, outlook=seen)
+    return replace(found, outcome=outcome)
 
 
 def _obtained(
@@ -166,7 +176,10 @@ def _renewed(
         if stop.is_set():
             raise Interrupted("the run was interrupted", hint="run it again", step="issue")
         with known_errors(f"certificate={name}"):
-            new = source.renew(lambda text: listener.certificate(name, text))
+            new = source.renew(
+                lambda text: listener.certificate(name, text),
+                is_asked_for=name in terms.asked_for,
+            )
     except DistributorError as error:
         kept = _current(source, ready, terms, now(), reason=renewal.reason)
         return Obtained(

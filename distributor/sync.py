@@ -54,6 +54,8 @@ class Run:
     renew_now: bool = False
     accepted: Mapping[str, frozenset[str]]
     """Hazards accepted on the command line, by host."""
+    asked_for: frozenset[str] = frozenset()
+    """Certificates that the command names, which are tried whatever failed before."""
     named: frozenset[str] = frozenset()
     """Hosts that the command names, which are tried even if they are held."""
     reviewed: Reviewed | None = None

@@ -12,7 +12,12 @@ from typing import Final
 from cryptography import x509
 
 from distributor.access import Logins, interruptible_sleep, pin_of, secret, trust_for, utc_now
-from distributor.clients.certificate_authority import CertificateAuthority, require_directory
+from distributor.clients.certificate_authority import (
+    CertificateAuthority,
+    ExternalAccountKey,
+    renewal_info,
+    require_directory,
+)
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
 from distributor.clients.nameservers import Nameservers
@@ -35,12 +40,14 @@ from distributor.model.hosts import (
     SocketAddress,
     WantedCertificate,
 )
+from distributor.model.renewal_window import RenewalInfo
 from distributor.model.secret import Secret
 from distributor.model.snapshot import Snapshot
 from distributor.model.trust import Trust
 from distributor.model.web import Front, PlainAnswer
 from distributor.obtaining import Obtained
 from distributor.sources.acme import Acme
+from distributor.sources.acme_account import AcmeAccount
 from distributor.sources.contract import Source
 from distributor.sources.diskstation import Diskstation
 from distributor.store import Store
@@ -139,6 +146,21 @@ class Workshop:
             now=utc_now,
         )
 
+    def accounts(self) -> tuple[AcmeAccount, ...]:
+        """Return the accounts with ACME CAs that the inventory's certificates use, each once."""
+        found = {
+            (account.source.directory_url, account.email): account
+            for name, wanted in self.inventory.certificates.items()
+            if isinstance(wanted.source, AcmeSource)
+            for account in self.acme(name).accounts()
+        }
+        return tuple(found.values())
+
+    def _external_account(self, source: AcmeSource) -> ExternalAccountKey | None:
+        if source.eab is None:
+            return None
+        return ExternalAccountKey(source.eab.kid, secret(source.eab.hmac, self.store))
+
     def acme(self, name: str) -> Acme:
         """Return the source of a certificate that comes from an ACME CA."""
         wanted = self.inventory.certificates[name]
@@ -169,6 +191,8 @@ class Workshop:
             source=source,
             store=self.store,
             connect=connect,
+            ask_window=_ask_window,
+            external_account=self._external_account,
             provider=DNS_PROVIDERS[dns.provider](dns, self.store),
             nameservers=self.nameservers(dns),
             propagation_timeout=dns.propagation_timeout,
@@ -296,6 +320,10 @@ class CheckTools:
     @property
     def _hosts(self) -> HostTools:
         return self.workshop.tools({}, lambda _host, _text: None)
+
+
+def _ask_window(source: AcmeSource, leaf: x509.Certificate) -> RenewalInfo | None:
+    return renewal_info(source.directory_url, leaf, ca_bundle=source.ca_bundle, now=utc_now)
 
 
 @cache

@@ -47,7 +47,7 @@ def issue(
         stopping(stop),
     ):
         workshop = Workshop(inventory, store, stop)
-        terms = IssueTerms(renew_now=renew_now)
+        terms = IssueTerms(renew_now=renew_now, asked_for=frozenset(names))
         sources = {name: workshop.source(name) for name in chosen}
         obtained = obtain_each(sources, terms, progress, stop, utc_now)
     report = Report(

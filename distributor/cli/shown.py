@@ -136,27 +136,18 @@ def _stored(settings: "Settings", inventory: "Inventory", name: str) -> Shown:
     from distributor.access import utc_now
     from distributor.clients.tls import load_roots
     from distributor.model.chain import read_chain
-    from distributor.model.hosts import DiskstationSource
-    from distributor.model.renewal import renew_at
-    from distributor.model.times import rfc3339
     from distributor.wiring import Workshop
 
     store = settings.store()
     wanted = inventory.certificates[name]
     source = Workshop(inventory, store, threading.Event()).source(name)
-    ready = source.current()
-    due = source.due(ready.held if ready else None, source.look(), utc_now())
+    ready, hints = source.current(), source.look()
+    due = source.due(ready.held if ready else None, hints, utc_now())
     if ready is None:
         reason = due.reason if due else "none"
         return Shown(what=name, certificates=(), chain=None, renewal=f"due now: {reason}")
+    renewal = f"due now: {due.reason}" if due else f"due {source.outlook(ready.held, hints)}"
     leaf = ready.bundle.leaf
-    if due is not None:
-        renewal = f"due now: {due.reason}"
-    elif isinstance(wanted.source, DiskstationSource):
-        renewal = f"due when {wanted.source.host} has a newer one"
-    else:
-        when = renew_at(leaf.not_valid_before_utc, leaf.not_valid_after_utc, wanted)
-        renewal = f"due from {rfc3339(when)}"
     certificates = (leaf, *ready.bundle.chain)
     return Shown(
         what=name,

@@ -201,9 +201,7 @@ def failures(
     return tuple(one.at for one in own if _is_failure(one) and (issued is None or one.at > issued))
 
 
-def last_failure(
-    events: Iterable[Event], ca: str, certificate: str, now: datetime
-) -> Event | None:
+def last_failure(events: Iterable[Event], ca: str, certificate: str, now: datetime) -> Event | None:
     """Return the newest of `failures`, or None."""
     failed = set(failures(events, ca, certificate, now))
     own = [one for one in events if (one.ca, one.certificate) == (ca, certificate)]

@@ -214,6 +214,6 @@ def _asked_for(
         return f"ARI window is past{because}"
     if info.start <= now and drawn(info, have.leaf) < now + BETWEEN_RUNS:
         # Inside the window an order that names its predecessor is free of rate limits at Let's
-        # Encrypt; the next run would often come after it (acme-dns facts 3.1, RFC 9773 section 4.2).
+        # Encrypt; the next run would often come after it (acme-dns facts 3.1, RFC 9773 4.2).
         return f"ARI window (until {rfc3339(info.end)}){because}"
     return None

@@ -11,6 +11,7 @@ from distributor.model.endpoints import Served
 from distributor.model.errors import DistributorError
 from distributor.model.hazards import Hazard
 from distributor.model.plan import Plan, digest_of
+from distributor.model.renewal import Outlook
 
 HostStatus = Literal[
     "unchanged",
@@ -49,6 +50,8 @@ class CertificateOutcome:
     """What the store holds at the end; in a dry run, what would come."""
     error: DistributorError | None = None
     warnings: tuple[str, ...] = ()
+    outlook: Outlook | None = None
+    """When the one in the store will be due; None where there is none, or one is due now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

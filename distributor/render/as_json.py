@@ -6,6 +6,7 @@ from distributor.model.bundle import Certificate
 from distributor.model.endpoints import Served
 from distributor.model.errors import DistributorError, InventoryError
 from distributor.model.plan import Change
+from distributor.model.renewal import Outlook
 from distributor.model.report import CertificateOutcome, Outcome, Report
 from distributor.model.state import Absent, Address, FactValue, Unreadable
 from distributor.model.times import rfc3339
@@ -36,9 +37,17 @@ def certificate_as_json(outcome: CertificateOutcome) -> dict[str, Any]:
         "status": outcome.status,
         "reason": outcome.reason,
         **_certificate(shown),
+        "renewal": _outlook_as_json(outcome.outlook),
         "warnings": list(outcome.warnings),
         "error": error_as_json(outcome.error),
     }
+
+
+def _outlook_as_json(outlook: Outlook | None) -> dict[str, Any] | None:
+    if outlook is None:
+        return None
+    when = rfc3339(outlook.when) if outlook.when is not None else None
+    return {"from": when, "reason": outlook.reason}
 
 
 def host_as_json(outcome: Outcome) -> dict[str, Any]:

@@ -21,7 +21,7 @@ _WIDTH = max(map(len, STYLES))
 def report_lines(report: Report, now: datetime, *, details: bool = False) -> Iterator[Text]:
     """Give the lines of a whole report; with `details` also the diff of each changed host."""
     for certificate in report.certificates:
-        if certificate.status != "current" or certificate.warnings:
+        if certificate.status != "current" or certificate.warnings or report.dry_run:
             yield from certificate_lines(certificate, now)
     for status in _ORDER:
         for outcome in report.hosts:
@@ -39,6 +39,8 @@ def certificate_lines(outcome: CertificateOutcome, now: datetime) -> Iterator[Te
     parts = [outcome.reason] if outcome.reason else []
     if outcome.certificate is not None:
         parts.append(certificate_text(outcome.certificate, now))
+    if outcome.outlook is not None:
+        parts.append(f"renewal {outcome.outlook}")
     yield line.append("; ".join(parts))
     if outcome.error is not None:
         yield from error_lines(outcome.error, "  ")

@@ -1,7 +1,7 @@
 """Certificates ordered from an ACME CA by DNS-01, or from the next CA where one has an outage."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from distributor.clients.certificate_authority import ExternalAccountKey
 from distributor.clients.nameservers import Nameservers
 from distributor.dns_providers.challenges import Challenges, rehearse
 from distributor.dns_providers.contract import DnsProvider
-from distributor.model.budget import Allowance, left
+from distributor.model.budget import Ask
 from distributor.model.bundle import Certificate, fingerprint, forecast
 from distributor.model.errors import (
     BundleError,
@@ -114,10 +114,12 @@ class Acme:
             first.message = f"{first.message}; {others}"
         raise first
 
-    def allowances(self) -> tuple[Allowance, ...]:
-        """Return what is left of the known limits of the first CA, as far as we used them."""
-        guard = self._guard(self.source, self._account(self.source), is_asked_for=False)
-        return left(self.store.ledger.events(), guard.ask(replaces=False), self.now())
+    def asks(self) -> tuple[Ask, ...]:
+        """Return the orders that would be made at each CA, for `model.budget` to judge."""
+        return tuple(
+            self._guard(ca, self._account(ca), is_asked_for=False).ask(replaces=False)
+            for ca in self._cas
+        )
 
     def revoke(self, leaf: x509.Certificate, reason: int) -> None:
         """Have the CA that issued a version revoke it, by its CRL reason (RFC 5280 5.3.1).
@@ -131,13 +133,15 @@ class Acme:
         finally:
             authority.close()
 
-    def account(self) -> AcmeAccount:
-        """Return the account with the first CA."""
-        return self._account(self.source)
+    def accounts(self) -> tuple[AcmeAccount, ...]:
+        """Return the accounts with the CAs, the first CA's first."""
+        return tuple(map(self._account, self._cas))
 
     def _looked(self) -> Hints:
         stored = self.store.bundles.current(self.wanted.name)
-        ca = next((ca for ca in self._cas if stored is not None and ca.directory_url == stored.ca), None)
+        ca = next(
+            (ca for ca in self._cas if stored is not None and ca.directory_url == stored.ca), None
+        )
         if stored is None or ca is None:
             return Hints()
         leaf = fingerprint(stored.bundle.leaf)

@@ -92,12 +92,13 @@ class Guard:
         """Note how a try ended, where it counts: not what was held back here."""
         if isinstance(error, BackingOff | BudgetSpent):
             return
-        if isinstance(error, RateLimited):
-            self._note("rate-limited", until=error.retry_at)
+        until = error.retry_at if isinstance(error, CaUnreachable | RateLimited) else None
+        if until is not None:
+            self._note("rate-limited", until=until)
         elif isinstance(error, AuthorizationFailed):
             self._note("refused-authorization", identifiers=self.wanted.names)
         else:
-            self._note("failed", cas_own=isinstance(error, CaUnreachable))
+            self._note("failed", cas_own=is_cas_own(error))
 
     def ask(self, *, replaces: bool) -> Ask:
         """Return the order that would be made."""

@@ -146,9 +146,7 @@ class AcmeOrder:
         progress(f"ordering {', '.join(self.wanted.names)} from {self.ca.ca}")
 
         def place() -> OrderResource:
-            return authority.new_order(
-                pending.csr_pem, profile=self.ca.profile, replaces=replaces
-            )
+            return authority.new_order(pending.csr_pem, profile=self.ca.profile, replaces=replaces)
 
         try:
             order = place()

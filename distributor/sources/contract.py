@@ -1,6 +1,7 @@
 """What the core asks of every source of a certificate.
 
-`look` reads (network or disk), changes nothing, and does no harm when it fails. `due` is pure.
+`look` reads (network or disk), changes nothing outside, and does no harm when it fails; what it
+learnt it may keep in the store, but not in a dry run. `due` and `outlook` are pure.
 `renew` returns a proved bundle that is already in the store, or leaves the store as it was; the
 caller holds the run lock. A dry run never calls `renew`, and plans against the forecast.
 """
@@ -11,7 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from distributor.model.bundle import Bundle, Certificate
-from distributor.model.renewal import Held, Hints, Renewal
+from distributor.model.renewal import Held, Hints, Outlook, Renewal
 
 Progress = Callable[[str], None]
 """Takes one line on where the work stands."""
@@ -40,14 +41,19 @@ class Source(Protocol):
     def due(self, current: Held | None, hints: Hints, now: datetime) -> Renewal | None:
         """Return why a new certificate is due, or None. Pure."""
 
+    def outlook(self, current: Held, hints: Hints) -> Outlook:
+        """Return when `current` will be due if nothing but time changes, and why then. Pure."""
+
     def tidy(self) -> tuple[str, ...]:
         """Remove what a cut run left behind outside; return one line for what still could not be.
 
         Quiet when nothing is left, and not called in a dry run.
         """
 
-    def renew(self, progress: Progress) -> Ready:
+    def renew(self, progress: Progress, *, is_asked_for: bool = False) -> Ready:
         """Obtain a new certificate and store it.
+
+        `is_asked_for`: a person wants it now, whatever earlier failures say.
 
         Raises a DistributorError when it cannot be had; the store is then as it was.
         """

@@ -19,7 +19,7 @@ from distributor.model.choice import services_behind
 from distributor.model.endpoints import Served
 from distributor.model.errors import Ambiguous, DistributorError, IssuanceError
 from distributor.model.hosts import DiskstationSource, Endpoint, Host, WantedCertificate
-from distributor.model.renewal import Held, Hints, Renewal, is_newer, key_family, renew_at
+from distributor.model.renewal import Held, Hints, Outlook, Renewal, is_newer, key_family, renew_at
 from distributor.model.state import CERTIFICATE, Address, State
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
@@ -90,11 +90,15 @@ class Diskstation:
             return None
         return Renewal(reason=f"{self.host.name} has a newer one", forecast=seen)
 
+    def outlook(self, current: Held, hints: Hints) -> Outlook:  # noqa: ARG002 - the contract's; the box decides when it renews
+        """Return that the box decides."""
+        return Outlook(reason=f"when {self.host.name} has a newer one")
+
     def tidy(self) -> tuple[str, ...]:
         """Return nothing: an export leaves nothing behind."""
         return ()
 
-    def renew(self, progress: Progress) -> Ready:
+    def renew(self, progress: Progress, *, is_asked_for: bool = False) -> Ready:  # noqa: ARG002 - the contract's; an export costs nobody anything
         """Export the entry, prove it and store it; return what the store holds if it is that."""
         try:
             with self._session() as session:

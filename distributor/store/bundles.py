@@ -32,6 +32,7 @@ class Stored:
     """The CA's profile that was asked for."""
     order: str | None = None
     """The CA's URL of the order that it came from."""
+    is_revoked: bool = False
 
 
 class Bundles:
@@ -114,6 +115,14 @@ class Bundles:
         sync_folder(folder.parent)
         write(self._folder / name / "current", f"{version}\n".encode("ascii"))
         return Stored(version=version, bundle=bundle, ca=ca, profile=profile, order=order)
+
+    def origin(self, name: str, leaf: str) -> str | None:
+        """Return the directory URL of the CA that a version's leaf came from; None for others."""
+        mark = leaf.removeprefix("sha256:")[:12]
+        for version in self.versions(name):
+            if version.endswith(mark):
+                return self._load(name, version).ca or None
+        return None
 
     def by_leaf(self, leaf: str) -> Bundle | None:
         """Return the bundle whose leaf has that fingerprint, from any certificate and version."""

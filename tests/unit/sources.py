@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from distributor.model.bundle import Bundle, Certificate, assemble, forecast
-from distributor.model.renewal import Held, Hints, Renewal
+from distributor.model.renewal import Held, Hints, Outlook, Renewal
 from distributor.sources.contract import Progress, Ready
 from tests.certs import DAY, NOW, hierarchy
 
@@ -49,12 +49,15 @@ class FakeSource:
     def due(self, _current: Held | None, _hints: Hints, _now: datetime) -> Renewal | None:
         return None if self.reason is None else Renewal(reason=self.reason, forecast=FORECAST)
 
+    def outlook(self, _current: Held, _hints: Hints) -> Outlook:
+        return Outlook(reason="set by the test", when=NOW + 60 * DAY)
+
     def tidy(self) -> tuple[str, ...]:
         self.did.append("tidy")
         return self.left
 
-    def renew(self, progress: Progress) -> Ready:
-        self.did.append("renew")
+    def renew(self, progress: Progress, *, is_asked_for: bool = False) -> Ready:
+        self.did.append("renew, asked for" if is_asked_for else "renew")
         progress("ordering")
         if isinstance(self.new, Exception):
             raise self.new

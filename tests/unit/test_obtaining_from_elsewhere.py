@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from distributor.model.bundle import Bundle, Certificate
 from distributor.model.errors import IssuanceError
-from distributor.model.renewal import Held, Hints, Renewal
+from distributor.model.renewal import Held, Hints, Outlook, Renewal
 from distributor.obtaining import IssueTerms, Obtained, obtain
 from distributor.render.as_json import certificate_as_json
 from distributor.render.text import certificate_lines
@@ -45,10 +45,15 @@ class Elsewhere:
         assert now.tzinfo is not None
         return self.renewal
 
+    def outlook(self, current: Held, hints: Hints) -> Outlook:
+        assert (current, hints) == (HELD, self.hints)
+        return Outlook(reason="when attic has a newer one")
+
     def tidy(self) -> tuple[str, ...]:
         return ()
 
-    def renew(self, progress: Callable[[str], None]) -> Ready:
+    def renew(self, progress: Callable[[str], None], *, is_asked_for: bool = False) -> Ready:
+        assert not is_asked_for
         self.calls.append("renew")
         progress("exporting")
         return Ready(HELD, BUNDLE)

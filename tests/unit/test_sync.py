@@ -296,9 +296,9 @@ def test_the_certificate_is_renewed_before_any_host_is_asked(bench: Bench) -> No
     opened: list[int] = []
 
     class Noting(FakeSource):
-        def renew(self, progress: Say) -> Ready:
+        def renew(self, progress: Say, *, is_asked_for: bool = False) -> Ready:
             opened.append(bench.opened)
-            return super().renew(progress)
+            return super().renew(progress, is_asked_for=is_asked_for)
 
     report = told(bench, source=Noting(reason="none yet"))
 
