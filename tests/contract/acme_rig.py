@@ -4,20 +4,28 @@ import base64
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dns.tsig
+import pytest
 
-from distributor.clients.certificate_authority import CertificateAuthority, OrderResource
+from cryptography import x509
+
+from distributor.clients.certificate_authority import (
+    CertificateAuthority,
+    ExternalAccountKey,
+    OrderResource,
+)
 from distributor.clients.nameservers import Nameservers
 from distributor.dns_providers.contract import DnsProvider, Receipt
 from distributor.dns_providers.rfc2136 import Rfc2136
 from distributor.lab.authority import Authority
 from distributor.lab.nameserver import Nameserver
+from distributor.lab.pebble import PebbleOptions
 from distributor.model.errors import (
     Interrupted,
     SecretError,
@@ -32,7 +40,7 @@ from distributor.model.hosts import (
 from distributor.model.secret import Secret
 from distributor.sources.acme import Acme
 from distributor.sources.contract import Source
-from distributor.store import Store
+from distributor.store import PendingOrder, Store
 from tests.contract.source_laws import NAMES, SourceRig
 from tests.e2e.servers import send_update
 
@@ -59,35 +67,99 @@ class Servers:
     other_pebble: Authority
 
 
+@contextmanager
+def acme_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Two Pebbles that ask one of two nameservers."""
+    zones = ["example.test", "acme.test"]
+    with ExitStack() as running:
+
+        def nameserver() -> Nameserver:
+            server = Nameserver(zones, key_name="lab-key", key_secret=SECRET)
+            return running.enter_context(server)
+
+        seen, unseen = nameserver(), nameserver()
+
+        def pebble() -> Authority:
+            options = PebbleOptions(authorization_reuse_percent=0)
+            folder = tmp_path_factory.mktemp("pebble")
+            authority = Authority(engine="pebble", dns=seen.address, folder=folder, options=options)
+            return running.enter_context(authority)
+
+        yield Servers(seen, unseen, pebble(), pebble())
+
+
 @dataclass
 class Spied:
     """Calls to the CA that made or took up something."""
 
     orders: list[str] = field(default_factory=list)
+    replaced: list[x509.Certificate | None] = field(default_factory=list)
     registrations: int = 0
 
 
 class SpiedAuthority(CertificateAuthority):
     spied: Spied
 
-    def new_order(self, csr_pem: bytes) -> OrderResource:
-        order = super().new_order(csr_pem)
+    def new_order(
+        self,
+        csr_pem: bytes,
+        *,
+        profile: str | None = None,
+        replaces: x509.Certificate | None = None,
+    ) -> OrderResource:
+        order = super().new_order(csr_pem, profile=profile, replaces=replaces)
         self.spied.orders.append(str(order.uri))
+        self.spied.replaced.append(replaces)
         return order
 
-    def register(self, email: str | None) -> str:
+    def register(
+        self, email: str | None, external_account: ExternalAccountKey | None = None
+    ) -> str:
         self.spied.registrations += 1
-        return super().register(email)
+        return super().register(email, external_account)
 
 
 class KilledBeforeFinish(SpiedAuthority):
-    def finish(self, order: OrderResource, deadline: datetime) -> str:  # noqa: ARG002 - the client's
+    def finish(
+        self,
+        order: OrderResource,  # noqa: ARG002 - the client's
+        deadline: datetime,  # noqa: ARG002 - the client's
+        preferred_chain: str | None = None,  # noqa: ARG002 - the client's
+    ) -> str:
         raise killed()
 
 
 class KilledAfterFinish(SpiedAuthority):
-    def finish(self, order: OrderResource, deadline: datetime) -> str:
-        super().finish(order, deadline)
+    def finish(
+        self, order: OrderResource, deadline: datetime, preferred_chain: str | None = None
+    ) -> str:
+        super().finish(order, deadline, preferred_chain)
+        raise killed()
+
+
+class KilledAfterOrdering(SpiedAuthority):
+    def new_order(
+        self,
+        csr_pem: bytes,
+        *,
+        profile: str | None = None,
+        replaces: x509.Certificate | None = None,
+    ) -> OrderResource:
+        super().new_order(csr_pem, profile=profile, replaces=replaces)
+        raise killed()
+
+
+class KilledAfterRollOver(SpiedAuthority):
+    def roll_over(self, new_key: Secret) -> None:
+        super().roll_over(new_key)
+        raise killed()
+
+
+class KilledAfterRegistering(SpiedAuthority):
+    def register(
+        self, email: str | None, external_account: ExternalAccountKey | None = None
+    ) -> str:
+        super().register(email, external_account)
         raise killed()
 
 
@@ -126,8 +198,7 @@ class SeesJournal:
         self.urls: list[str | None] = []
 
     def present(self, receipt: Receipt) -> None:
-        pending = Store(self._store.folder).orders.load("wild")
-        assert pending is not None
+        (pending,) = Store(self._store.folder).orders.all("wild")
         self.urls.append(pending.url)
         self.noted.append(Store(self._store.folder).orders.challenges("wild"))
         assert set(receipt.values) <= set(self.noted[-1][receipt.name])
@@ -144,12 +215,24 @@ class AcmeRig(SourceRig):
         self.servers = servers
         self.store = Store(folder)
         self.spied = Spied()
+        self.nights = 0
+        """Runs so far. Each is a night later, so that no failure keeps the next from trying."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(days=self.nights)
+
+    def pending(self) -> PendingOrder | None:
+        """The order under way at the first CA, as it is on the disk."""
+        url = self.servers.pebble.directory_url
+        return Store(self.store.folder).orders.load(self.name, url)
 
     def source(self) -> Source:
         return self.acme()
 
     def acme(self, **other: Any) -> Acme:
-        """A source as `wiring` makes it, with some part replaced."""
+        """A source as `wiring` makes it, with some part replaced; its run is the next night's."""
+        self.nights += 1
+        since = timedelta(days=self.nights)
         known: dict[str, Any] = {
             "wanted": WantedCertificate(
                 name=self.name, source=self.settings(), names=NAMES, key_type="ec256"
@@ -157,11 +240,13 @@ class AcmeRig(SourceRig):
             "source": self.settings(),
             "store": self.store,
             "connect": self.connect(),
+            "ask_window": lambda _source, _leaf: None,
+            "external_account": lambda _source: None,
             "provider": self.provider(),
             "nameservers": self.nameservers(),
             "propagation_timeout": timedelta(seconds=10),
             "roots": lambda: (),
-            "now": lambda: datetime.now(UTC),
+            "now": lambda: datetime.now(UTC) + since,
         }
         return Acme(**(known | other))
 
@@ -192,7 +277,7 @@ class AcmeRig(SourceRig):
                 key,
                 ca_bundle=source.ca_bundle,
                 sleep=short_sleep,
-                now=lambda: datetime.now(UTC),
+                now=self.now,
             )
             authority.spied = self.spied
             return authority

@@ -1,5 +1,6 @@
 """The laws of `sources.contract` as tests. A source runs them by giving a rig."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -161,9 +162,12 @@ def _hush(_line: str) -> None:
 
 def private_lines(folder: Path) -> set[str]:
     """The lines of every private key of a state folder that give something away."""
+    texts = [path.read_text() for path in folder.rglob("*.pem") if path.name != "fullchain.pem"]
+    texts += [json.loads(path.read_text()).get("private_key", "") for path in folder.rglob("*.json")]
     return {
         line
-        for path in folder.rglob("*key.pem")
-        for line in path.read_text().splitlines()
+        for text in texts
+        if "PRIVATE KEY" in text
+        for line in text.splitlines()
         if "-----" not in line and len(line) > 20
     }

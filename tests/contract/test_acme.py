@@ -5,15 +5,12 @@ whatever the source waits for: from there on only what is on the disk counts.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from distributor.lab.authority import Authority
-from distributor.lab.nameserver import Nameserver
-from distributor.lab.pebble import PebbleOptions
 from distributor.model.errors import (
     AuthorizationFailed,
     CaUnreachable,
@@ -26,16 +23,19 @@ from distributor.model.secret import Secret
 from distributor.store import Account, Store
 from tests.contract.acme_rig import (
     CHALLENGE,
-    SECRET,
     AcmeRig,
     FailingProvider,
     KilledAfterFinish,
+    KilledAfterOrdering,
+    KilledAfterRegistering,
+    KilledAfterRollOver,
     KilledAfterValidation,
     KilledBeforeFinish,
     SeesJournal,
     Servers,
     SpiedAuthority,
     acme_rig,
+    acme_servers,
     dead_url,
     forget_challenges,
     hush,
@@ -46,22 +46,8 @@ from tests.contract.source_laws import NAMES, SourceLaws, SourceRig
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    zones = ["example.test", "acme.test"]
-    with ExitStack() as running:
-
-        def nameserver() -> Nameserver:
-            server = Nameserver(zones, key_name="lab-key", key_secret=SECRET)
-            return running.enter_context(server)
-
-        seen, unseen = nameserver(), nameserver()
-
-        def pebble() -> Authority:
-            options = PebbleOptions(authorization_reuse_percent=0)
-            folder = tmp_path_factory.mktemp("pebble")
-            authority = Authority(engine="pebble", dns=seen.address, folder=folder, options=options)
-            return running.enter_context(authority)
-
-        yield Servers(seen, unseen, pebble(), pebble())
+    with acme_servers(tmp_path_factory) as servers:
+        yield servers
 
 
 class TestAcme(SourceLaws):
@@ -78,12 +64,12 @@ class TestAcme(SourceLaws):
         rig.store.accounts.save(url, "admin@example.test", account)
         with pytest.raises(CaUnreachable):
             rig.at(url).renew(hush)
-        first = Store(rig.store.folder).orders.load("wild")
-        assert first is not None
+        (first,) = Store(rig.store.folder).orders.all("wild")
         assert (first.names, first.key_type, first.url) == (NAMES, "ec256", None)
+        assert first.is_asked
         with pytest.raises(CaUnreachable):
             rig.at(url).renew(hush)
-        assert rig.store.orders.load("wild") == first
+        assert rig.store.orders.all("wild") == (first,)
 
     def test_the_account_key_is_on_disk_before_it_is_registered(self, rig: AcmeRig) -> None:
         url = dead_url()
@@ -102,13 +88,13 @@ class TestAcme(SourceLaws):
         (noted,), (url,) = seeing.noted, seeing.urls
         assert len(noted[CHALLENGE]) == 2
         assert url == rig.spied.orders[0]
-        assert rig.store.orders.load("wild") is None
+        assert rig.pending() is None
         assert rig.store.orders.challenges("wild") == {}
 
     def test_a_refusing_provider_leaves_the_order_noted(self, rig: AcmeRig) -> None:
         with pytest.raises(DnsRefused):
             rig.acme(provider=rig.provider(key_name="nobody")).renew(hush)
-        pending = rig.store.orders.load("wild")
+        pending = rig.pending()
         assert pending is not None
         assert [pending.url] == rig.spied.orders
 
@@ -119,7 +105,7 @@ class TestAcme(SourceLaws):
 
     @pytest.mark.parametrize(
         "kind",
-        [KilledBeforeFinish, KilledAfterFinish, KilledAfterValidation],
+        [KilledAfterOrdering, KilledBeforeFinish, KilledAfterFinish, KilledAfterValidation],
         ids=lambda k: k.__name__,
     )
     def test_a_run_that_was_killed_at_the_ca_is_taken_up(
@@ -175,7 +161,7 @@ class TestAcme(SourceLaws):
     def test_an_invalid_authorization_ends_the_order(self, rig: AcmeRig) -> None:
         with pytest.raises(AuthorizationFailed, match=r"example\.test"):
             rig.failures()["the CA does not see the values"]().renew(hush)
-        assert rig.store.orders.load("wild") is None
+        assert rig.pending() is None
         rig.source().renew(hush)
         assert len(rig.spied.orders) == 2
 
@@ -206,7 +192,7 @@ class TestAcme(SourceLaws):
     def test_an_order_that_the_ca_forgot_is_made_anew(self, rig: AcmeRig) -> None:
         with pytest.raises(Interrupted):
             rig.failures()["killed"]().renew(hush)
-        pending = rig.store.orders.load("wild")
+        pending = rig.pending()
         assert pending is not None
         rig.store.orders.save("wild", replace(pending, url=f"{pending.url}lost"))
         ready = rig.source().renew(hush)
@@ -241,9 +227,11 @@ class TestAcme(SourceLaws):
     @staticmethod
     def _require_taken_up(rig: AcmeRig) -> None:
         """A new process ends the same order with the same key, and leaves nothing behind."""
-        pending = Store(rig.store.folder).orders.load("wild")
+        pending = rig.pending()
         assert pending is not None
-        assert [pending.url] == rig.spied.orders
+        assert pending.is_asked
+        assert pending.url in {None, *rig.spied.orders}
+        assert len(rig.spied.orders) == 1
         assert rig.source().tidy() == ()
         assert rig.published == set()
         lines: list[str] = []
@@ -252,7 +240,7 @@ class TestAcme(SourceLaws):
         assert len(rig.spied.orders) == 1
         assert ready.bundle.private_key_pem == pending.private_key_pem
         assert rig.source().current() == ready
-        assert rig.store.orders.load("wild") is None
+        assert rig.pending() is None
 
 
 def _account_key(rig: AcmeRig) -> Secret:

@@ -3,6 +3,7 @@
 import json
 import stat
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from distributor.model.bundle import Bundle, assemble, fingerprint
 from distributor.model.errors import BundleError, Expired, KeyMismatch, StateError
+from distributor.model.renewal_window import RenewalInfo
 from distributor.model.secret import Secret
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import UNREADABLE, Address, State
@@ -143,9 +145,10 @@ def test_damaged_json_is_a_state_error_everywhere(store: Store, content: bytes) 
         store.accounts.load(CA, None)
 
     store.orders.save("home", ORDER)
-    (store.folder / "orders/home/order.json").write_bytes(content)
-    with pytest.raises(StateError, match="cannot be read"):
-        store.orders.load("home")
+    next(store.folder.glob("orders/home/*.json")).write_bytes(content)
+    for read in (lambda: store.orders.load("home", CA), lambda: store.orders.all("home")):
+        with pytest.raises(StateError, match="cannot be read"):
+            read()
 
     store.orders.note_challenges("home", {"_acme-challenge.example.com": ("a",)})
     (store.folder / "orders/home/challenges.json").write_bytes(content)
@@ -202,6 +205,52 @@ def test_a_damaged_account_key_is_a_state_error_that_says_what_to_do(
     assert caught.value.hint
 
 
+def test_the_key_that_is_to_follow_is_kept_until_it_is_known_what_the_ca_did(store: Store) -> None:
+    known = Account(key_pem=KEY, url="https://ca.example/account/1")
+    other = Secret(key_pem(private_key()).decode())
+    store.accounts.save(CA, None, known)
+
+    store.accounts.note_next(CA, None, other)
+    assert store.accounts.load(CA, None) == replace(known, next_key_pem=other)
+    assert all_closed(store.folder)
+    store.accounts.settle_next(CA, None, is_taken=False)
+    assert store.accounts.load(CA, None) == known
+
+    store.accounts.note_next(CA, None, other)
+    store.accounts.settle_next(CA, None, is_taken=True)
+    assert store.accounts.load(CA, None) == replace(known, key_pem=other)
+
+
+WINDOW = RenewalInfo(
+    start=NOW, end=NOW + DAY, explanation_url="https://ca.example/why", ask_again=NOW + DAY / 4
+)
+
+
+def test_a_cas_window_is_kept_for_its_leaf_alone(store: Store) -> None:
+    noted = store.windows.note("home", "sha256:ours", WINDOW)
+    assert store.windows.find("home", "sha256:ours") == noted == WINDOW
+    assert store.windows.find("home", "sha256:other") is None
+    assert store.windows.find("attic", "sha256:ours") is None
+    assert all_closed(store.folder)
+
+
+def test_a_dry_run_keeps_no_window(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state", remembers=False)
+    assert store.windows.note("home", "sha256:ours", WINDOW) == WINDOW
+    assert store.windows.find("home", "sha256:ours") is None
+    assert not store.folder.exists()
+
+
+def test_a_leaf_that_is_saved_again_is_the_same_version(store: Store) -> None:
+    ours = bundle()
+    first = store.bundles.save("home", ours, ca=CA, profile="classic", order=CA + "/1", now=NOW)
+    again = store.bundles.save("home", ours, ca=CA, now=NOW + DAY)
+    assert again.version == first.version
+    assert store.bundles.versions("home") == (first.version,)
+    assert store.bundles.origin("home", fingerprint(ours.leaf)) == CA
+    assert store.bundles.origin("home", "sha256:" + 64 * "0") is None
+
+
 ORDER = PendingOrder(
     directory_url=CA,
     names=("example.com", "*.example.com"),
@@ -213,44 +262,43 @@ ORDER = PendingOrder(
 
 def test_an_order_is_taken_up_where_it_stands(store: Store) -> None:
     store.orders.save("home", ORDER)
-    assert store.orders.load("home") == ORDER
-    placed = PendingOrder(
-        directory_url=CA,
-        names=ORDER.names,
-        key_type=ORDER.key_type,
-        private_key_pem=KEY,
-        csr_pem=ORDER.csr_pem,
-        url="https://ca.example/order/7",
-    )
+    assert store.orders.load("home", CA) == ORDER
+    placed = replace(ORDER, profile="classic", is_asked=True, url="https://ca.example/order/7")
     store.orders.save("home", placed)
-    assert store.orders.load("home") == placed
+    assert store.orders.load("home", CA) == placed
     assert all_closed(store.folder)
-    store.orders.clear("home")
-    store.orders.clear("home")
-    assert store.orders.load("home") is None
+    store.orders.clear("home", CA)
+    store.orders.clear("home", CA)
+    assert store.orders.load("home", CA) is None
 
 
-@pytest.mark.parametrize("file", ["order.json", "privkey.pem", "request.pem"])
-def test_an_order_of_which_a_file_is_missing_was_never_placed(store: Store, file: str) -> None:
+def test_orders_at_several_cas_do_not_touch_each_other(store: Store) -> None:
+    other = replace(ORDER, directory_url=CA + "2", url="https://other.example/order/1")
     store.orders.save("home", ORDER)
-    (store.folder / "orders/home" / file).unlink()
-    assert store.orders.load("home") is None
+    store.orders.save("home", other)
+    store.orders.note_challenges("home", {"_acme-challenge.example.com": ("a",)})
+    assert set(store.orders.all("home")) == {ORDER, other}
+    assert store.orders.urls(besides="attic") == {"https://other.example/order/1"}
+    assert store.orders.urls(besides="home") == frozenset()
+    store.orders.keep_only("home", {CA})
+    assert store.orders.all("home") == (ORDER,)
+    assert store.orders.all("attic") == ()
 
 
-def test_the_key_is_on_disk_before_the_order_is_noted(
+def test_an_order_is_noted_with_its_key_in_one_step(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
     monkeypatch.setattr("distributor.store.orders.write", lambda path, _: written.append(path.name))
     store.orders.save("home", ORDER)
-    assert written == ["privkey.pem", "request.pem", "order.json"]
+    assert len(written) == 1
 
 
 def test_challenges_outlive_their_order_until_they_are_removed(store: Store) -> None:
     values = {"_acme-challenge.example.com": ("one", "two")}
     store.orders.save("home", ORDER)
     store.orders.note_challenges("home", values)
-    store.orders.clear("home")
+    store.orders.clear("home", CA)
     assert store.orders.challenges("home") == values
     store.orders.note_challenges("home", {})
     assert store.orders.challenges("home") == {}

@@ -164,7 +164,8 @@ def test_making_a_store_writes_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "state")
     assert store.bundles.current("home") is None
     assert store.accounts.load("https://ca.example/dir", None) is None
-    assert store.orders.load("home") is None
+    assert store.orders.load("home", "https://ca.example/dir") is None
+    assert store.orders.all("home") == ()
     assert store.orders.challenges("home") == {}
     assert store.snapshots.last("attic") is None
     assert store.trust.pinned("attic") is None
