@@ -12,7 +12,8 @@ from typing import Final
 from cryptography import x509
 
 from distributor.access import Logins, interruptible_sleep, pin_of, secret, trust_for, utc_now
-from distributor.clients.certificate_authority import CertificateAuthority, require_directory
+from distributor.clients.acme_directory import require_directory
+from distributor.clients.certificate_authority import CertificateAuthority
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
 from distributor.clients.nameservers import Nameservers

@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import dns.tsig
+from cryptography import x509
 
-from distributor.clients.certificate_authority import CertificateAuthority, OrderResource
+from distributor.clients.certificate_authority import (
+    CertificateAuthority,
+    ExternalAccountKey,
+    OrderResource,
+)
 from distributor.clients.nameservers import Nameservers
 from distributor.dns_providers.contract import DnsProvider, Receipt
 from distributor.dns_providers.rfc2136 import Rfc2136
@@ -70,24 +75,39 @@ class Spied:
 class SpiedAuthority(CertificateAuthority):
     spied: Spied
 
-    def new_order(self, csr_pem: bytes) -> OrderResource:
-        order = super().new_order(csr_pem)
+    def new_order(
+        self,
+        csr_pem: bytes,
+        *,
+        profile: str | None = None,
+        replaces: x509.Certificate | None = None,
+    ) -> OrderResource:
+        order = super().new_order(csr_pem, profile=profile, replaces=replaces)
         self.spied.orders.append(str(order.uri))
         return order
 
-    def register(self, email: str | None) -> str:
+    def register(
+        self, email: str | None, external_account: ExternalAccountKey | None = None
+    ) -> str:
         self.spied.registrations += 1
-        return super().register(email)
+        return super().register(email, external_account)
 
 
 class KilledBeforeFinish(SpiedAuthority):
-    def finish(self, order: OrderResource, deadline: datetime) -> str:  # noqa: ARG002 - the client's
+    def finish(
+        self,
+        order: OrderResource,  # noqa: ARG002 - the client's
+        deadline: datetime,  # noqa: ARG002 - the client's
+        preferred_chain: str | None = None,  # noqa: ARG002 - the client's
+    ) -> str:
         raise killed()
 
 
 class KilledAfterFinish(SpiedAuthority):
-    def finish(self, order: OrderResource, deadline: datetime) -> str:
-        super().finish(order, deadline)
+    def finish(
+        self, order: OrderResource, deadline: datetime, preferred_chain: str | None = None
+    ) -> str:
+        super().finish(order, deadline, preferred_chain)
         raise killed()
 
 
