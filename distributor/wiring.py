@@ -12,12 +12,9 @@ from typing import Final
 from cryptography import x509
 
 from distributor.access import Logins, interruptible_sleep, pin_of, secret, trust_for, utc_now
-from distributor.clients.certificate_authority import (
-    CertificateAuthority,
-    ExternalAccountKey,
-    renewal_info,
-    require_directory,
-)
+from distributor.clients.acme_directory import require_directory
+from distributor.clients.acme_renewal_info import renewal_info
+from distributor.clients.certificate_authority import CertificateAuthority, ExternalAccountKey
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
 from distributor.clients.nameservers import Nameservers
@@ -47,7 +44,7 @@ from distributor.model.trust import Trust
 from distributor.model.web import Front, PlainAnswer
 from distributor.obtaining import Obtained
 from distributor.sources.acme import Acme
-from distributor.sources.acme_account import AcmeAccount
+from distributor.sources.acme_account import StoredAccount
 from distributor.sources.contract import Source
 from distributor.sources.diskstation import Diskstation
 from distributor.store import Store
@@ -146,7 +143,7 @@ class Workshop:
             now=utc_now,
         )
 
-    def accounts(self) -> tuple[AcmeAccount, ...]:
+    def accounts(self) -> tuple[StoredAccount, ...]:
         """Return the accounts with ACME CAs that the inventory's certificates use, each once."""
         found = {
             (account.source.directory_url, account.email): account
@@ -323,7 +320,7 @@ class CheckTools:
 
 
 def _ask_window(source: AcmeSource, leaf: x509.Certificate) -> RenewalInfo | None:
-    return renewal_info(source.directory_url, leaf, ca_bundle=source.ca_bundle, now=utc_now)
+    return renewal_info(source.directory_url, leaf, ca_bundle=source.ca_bundle, now=utc_now())
 
 
 @cache

@@ -168,7 +168,22 @@ class IssuanceError(DistributorError):
 
 
 class CaUnreachable(IssuanceError):  # noqa: N818 - the name is the message
-    """The CA cannot be reached, or fails by its own fault."""
+    """The CA cannot be reached, or fails by its own fault.
+
+    `retry_at` is when to come back (UTC), if it said so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_at: datetime | None = None,
+        hint: str | None = None,
+        step: str | None = None,
+        code: int | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, step=step, code=code)
+        self.retry_at = retry_at
 
 
 class OrderFailed(IssuanceError):  # noqa: N818 - the name is the message

@@ -23,7 +23,7 @@ from distributor.model.errors import (
 from distributor.model.hosts import AcmeSource, WantedCertificate
 from distributor.model.renewal import Held, Hints, Outlook, Renewal, due, outlook
 from distributor.model.renewal_window import RenewalInfo
-from distributor.sources.acme_account import AcmeAccount, Connect
+from distributor.sources.acme_account import Connect, StoredAccount
 from distributor.sources.acme_guard import Guard, is_cas_own
 from distributor.sources.acme_order import AcmeOrder
 from distributor.sources.contract import Progress, Ready
@@ -133,7 +133,7 @@ class Acme:
         finally:
             authority.close()
 
-    def accounts(self) -> tuple[AcmeAccount, ...]:
+    def accounts(self) -> tuple[StoredAccount, ...]:
         """Return the accounts with the CAs, the first CA's first."""
         return tuple(map(self._account, self._cas))
 
@@ -188,7 +188,7 @@ class Acme:
             step="revoke",
         )
 
-    def _guard(self, ca: AcmeSource, account: AcmeAccount, *, is_asked_for: bool) -> Guard:
+    def _guard(self, ca: AcmeSource, account: StoredAccount, *, is_asked_for: bool) -> Guard:
         ready = self.current()
         return Guard(
             wanted=self.wanted,
@@ -200,8 +200,8 @@ class Acme:
             now=self.now,
         )
 
-    def _account(self, ca: AcmeSource) -> AcmeAccount:
-        return AcmeAccount(
+    def _account(self, ca: AcmeSource) -> StoredAccount:
+        return StoredAccount(
             source=ca,
             accounts=self.store.accounts,
             connect=self.connect,

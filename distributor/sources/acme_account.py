@@ -26,7 +26,7 @@ Connect = Callable[[AcmeSource, Secret], CertificateAuthority]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AcmeAccount:
+class StoredAccount:
     """The account of one contact with one CA."""
 
     source: AcmeSource

@@ -32,7 +32,7 @@ from distributor.model.errors import (
 from distributor.model.hosts import AcmeSource, WantedCertificate
 from distributor.model.keys import new_private_key
 from distributor.model.secret import Secret
-from distributor.sources.acme_account import AcmeAccount
+from distributor.sources.acme_account import StoredAccount
 from distributor.sources.acme_guard import Guard
 from distributor.sources.contract import Progress
 from distributor.store import PendingOrder, Store, Stored
@@ -50,7 +50,7 @@ class AcmeOrder:
 
     wanted: WantedCertificate
     ca: AcmeSource
-    account: AcmeAccount
+    account: StoredAccount
     store: Store
     challenges: Challenges
     guard: Guard
@@ -117,19 +117,17 @@ class AcmeOrder:
         """Return a noted order as it stands at the CA; None when it can no longer be used."""
         if not noted.is_asked:
             return None
-        url, is_ours = noted.url, noted.key_type == self.wanted.key_type
-        if url is None:
-            # The run was cut between the CA's answer and our noting it: nothing was requested yet.
-            is_ours = False
-            try:
-                url = authority.open_order(
-                    self.wanted.names,
-                    profile=self.ca.profile,
-                    besides=self.store.orders.urls(besides=self.wanted.name),
-                )
-            except AccountUnknown:
-                return None
-        order = authority.order(url, noted.csr_pem) if url is not None else None
+        # Until its URL was noted, nothing was requested for an order: any key will do.
+        is_ours = noted.url is not None and noted.key_type == self.wanted.key_type
+        try:
+            url = noted.url or authority.open_order(
+                self.wanted.names,
+                profile=self.ca.profile,
+                besides=self.store.orders.urls(besides=self.wanted.name),
+            )
+            order = authority.order(url, noted.csr_pem) if url is not None else None
+        except AccountUnknown:
+            return None
         if order is None or order.body.status == STATUS_INVALID:
             return None
         return order if is_ours or order.body.status in _OPEN else None

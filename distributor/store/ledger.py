@@ -70,7 +70,7 @@ def _event(data: Any) -> Event:
         at=_moment(data["at"]),
         kind=kind,
         ca=_text(data["ca"]),
-        account=_text(data["account"]),
+        account=_text(data.get("account", "")),
         names=_texts(data.get("names", [])),
         certificate=_text(data.get("certificate", "")),
         until=_moment(data["until"]) if "until" in data else None,

@@ -12,7 +12,6 @@ from typing import Any
 
 import dns.tsig
 import pytest
-
 from cryptography import x509
 
 from distributor.clients.certificate_authority import (

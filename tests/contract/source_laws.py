@@ -163,7 +163,9 @@ def _hush(_line: str) -> None:
 def private_lines(folder: Path) -> set[str]:
     """The lines of every private key of a state folder that give something away."""
     texts = [path.read_text() for path in folder.rglob("*.pem") if path.name != "fullchain.pem"]
-    texts += [json.loads(path.read_text()).get("private_key", "") for path in folder.rglob("*.json")]
+    texts += [
+        json.loads(path.read_text()).get("private_key", "") for path in folder.rglob("*.json")
+    ]
     return {
         line
         for text in texts

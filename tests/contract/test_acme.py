@@ -27,8 +27,6 @@ from tests.contract.acme_rig import (
     FailingProvider,
     KilledAfterFinish,
     KilledAfterOrdering,
-    KilledAfterRegistering,
-    KilledAfterRollOver,
     KilledAfterValidation,
     KilledBeforeFinish,
     SeesJournal,

@@ -23,7 +23,8 @@ from distributor.model.hosts import KNOWN_CAS
 from distributor.model.keys import new_private_key
 from distributor.model.renewal_window import RenewalInfo
 from distributor.sources.acme import Acme
-from distributor.sources.acme_account import AcmeAccount
+from distributor.sources.acme_account import StoredAccount
+from distributor.sources.acme_guard import Guard
 from distributor.store import Store
 from tests.contract.acme_rig import (
     AcmeRig,
@@ -38,6 +39,7 @@ from tests.contract.acme_rig import (
     dead_url,
     hush,
 )
+from tests.contract.source_laws import NAMES
 
 HOUR = timedelta(hours=1)
 
@@ -153,7 +155,7 @@ def test_orders_at_cas_that_are_no_longer_named_are_forgotten(rig: AcmeRig) -> N
 # --- account
 
 
-def account(rig: AcmeRig, kind: type = KilledAfterRollOver) -> AcmeAccount:
+def account(rig: AcmeRig, kind: type = KilledAfterRollOver) -> StoredAccount:
     return rig.acme(connect=rig.connect(kind)).accounts()[0]
 
 
@@ -289,14 +291,41 @@ def test_a_retry_after_of_an_earlier_run_is_obeyed(rig: AcmeRig) -> None:
     assert rig.spied.orders == []
 
 
-def test_every_order_and_its_end_is_in_the_ledger(rig: AcmeRig) -> None:
+def test_how_each_try_ended_is_remembered(rig: AcmeRig) -> None:
     rig.source().renew(hush)
     with pytest.raises(AuthorizationFailed):
         rig.failures()["the CA does not see the values"]().renew(hush)
     with pytest.raises(CaUnreachable):
         rig.failures()["the CA is down"]().renew(hush)
-    kinds = [event.kind for event in Store(rig.store.folder).ledger.events()]
-    assert kinds == ["ordered", "issued", "ordered", "refused-authorization", "ordered", "failed"]
+    events = Store(rig.store.folder).ledger.events()
+    assert [(event.kind, event.is_cas_own) for event in events] == [
+        ("issued", False),
+        ("refused-authorization", False),
+        ("failed", True),
+    ]
+    assert all(event.names == NAMES for event in events)
+
+
+def guard(rig: AcmeRig, source: Acme, *, ca: str) -> Guard:
+    return Guard(
+        wanted=source.wanted,
+        ca=replace(source.source, directory_url=KNOWN_CAS[ca]),
+        ledger=rig.store.ledger,
+        current=None,
+        account=lambda: "https://le.example/acct/1",
+        is_asked_for=False,
+        now=source.now,
+    )
+
+
+def test_no_limit_counts_for_an_order_inside_the_cas_window(rig: AcmeRig) -> None:
+    own = guard(rig, rig.acme(), ca="letsencrypt")
+    for _ in range(5):
+        own.admit_order(replaces=False)
+        own.issued()
+    with pytest.raises(BudgetSpent, match="exactly these names"):
+        own.admit_order(replaces=False)
+    own.admit_order(replaces=True)
 
 
 # --- the CA's window
@@ -351,8 +380,6 @@ def test_inside_the_window_the_renewal_names_its_predecessor(rig: AcmeRig) -> No
     assert renewal.reason.startswith("ARI window")
     source.renew(hush)
     assert rig.spied.replaced == [None, first.bundle.leaf]
-    last = [event for event in rig.store.ledger.events() if event.kind == "ordered"][-1]
-    assert last.renewal
 
 
 def test_a_revoked_leaf_is_due_and_the_ca_knows_of_it(rig: AcmeRig) -> None:
