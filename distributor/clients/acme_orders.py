@@ -72,7 +72,7 @@ def request(csr_pem: bytes, profile: str | None, replaces: str | None) -> NewOrd
 def understood(document: Any) -> messages.Order:
     """Return an order from its JSON; whatever lacks what leads on raises a library's error."""
     order: messages.Order = messages.Order.from_json(document)
-    if order.status is None or not order.authorizations or not order.finalize:
+    if not all((order.status, order.authorizations, order.finalize)):
         raise ValueError("no order")
     return order
 

@@ -7,11 +7,39 @@ here imports it.
 import importlib.util
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from distributor.lab.launch import Launch, Site
 from distributor.lab.signing import make_authority, write_private
 
 _DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acme2certifierOptions:
+    """What acme2certifier can be told; None keeps its own default.
+
+    `profiles` maps names to descriptions. It puts in place of an unknown profile the only one it
+    has, without a word: give none or several. The window to renew in begins when
+    `renewal_threshold_percent` (85) of the lifetime are over and ends with it; `ask_again_seconds`
+    (86400) is the Retry-After beside it.
+    """
+
+    profiles: Mapping[str, str] = field(default_factory=dict)
+    renewal_threshold_percent: float | None = None
+    ask_again_seconds: int | None = None
+
+    def sections(self) -> str:
+        """Return the sections of its configuration that say this."""
+        window = {
+            "renewalthreshold_pctg": self.renewal_threshold_percent,
+            "retry_after_timeout": self.ask_again_seconds,
+        }
+        told = [f"{name}: {value}" for name, value in window.items() if value is not None]
+        order = [f"profiles: {json.dumps(dict(self.profiles))}"] if self.profiles else []
+        return "\n".join(("", "[Renewalinfo]", *told, "", "[Order]", *order, ""))
+
 
 # dnspython resolvers always ask port 53, and acme2certifier builds its own from a list of
 # addresses. gunicorn reads its configuration before the application, so the port is set there.
@@ -65,7 +93,14 @@ def is_installed() -> bool:
     return all(importlib.util.find_spec(name) for name in ("acme2certifier", "gunicorn"))
 
 
-def prepare(site: Site, *, port: int, dns: tuple[str, int], validity_seconds: int) -> Launch:
+def prepare(
+    site: Site,
+    *,
+    port: int,
+    dns: tuple[str, int],
+    validity_seconds: int,
+    options: Acme2certifierOptions,
+) -> Launch:
     """Make an issuing hierarchy and the configuration, and say how to start.
 
     The keys are RSA 2048, so that DSM 7 and older take the chain: root, one intermediate, leaf.
@@ -85,7 +120,7 @@ def prepare(site: Site, *, port: int, dns: tuple[str, int], validity_seconds: in
 
     host, dns_port = dns
     settings = _SETTINGS.format(folder=site.folder, nameservers=json.dumps([host]), days=days)
-    write_private(site.folder / "acme_srv.cfg", settings.encode())
+    write_private(site.folder / "acme_srv.cfg", (settings + options.sections()).encode())
     configuration = site.folder / "gunicorn_settings.py"
     text = _GUNICORN.format(
         port=port, certificate=str(site.certificate), key=str(site.key), dns_port=dns_port

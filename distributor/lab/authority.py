@@ -14,6 +14,7 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from distributor.lab import acme2certifier, pebble
+from distributor.lab.acme2certifier import Acme2certifierOptions
 from distributor.lab.child import Child
 from distributor.lab.launch import Launch, Site
 from distributor.lab.pebble import PebbleOptions
@@ -24,6 +25,10 @@ _LOG = logging.getLogger(__name__)
 Engine = Literal["pebble", "acme2certifier"]
 
 _INSTALLED = {"pebble": pebble.is_installed, "acme2certifier": acme2certifier.is_installed}
+_OPTIONS: dict[str, type[PebbleOptions | Acme2certifierOptions]] = {
+    "pebble": PebbleOptions,
+    "acme2certifier": Acme2certifierOptions,
+}
 _NINETY_DAYS = 90 * 86_400
 _START_SECONDS = 20.0
 _POLL_SECONDS = 0.02
@@ -57,11 +62,14 @@ class Authority:
         folder: Path,
         engine: Engine | None = None,
         validity_seconds: int = _NINETY_DAYS,
-        options: PebbleOptions | None = None,
+        options: PebbleOptions | Acme2certifierOptions | None = None,
     ) -> None:
         self.engine = _choose(engine)
-        if self.engine == "acme2certifier" and options is not None:
-            raise ValueError("PebbleOptions are for Pebble; acme2certifier has none of them")
+        known = _OPTIONS[self.engine]
+        if options is not None and not isinstance(options, known):
+            raise ValueError(
+                f"{type(options).__name__} are not for {self.engine}, which takes {known.__name__}"
+            )
         self.folder = folder.absolute()
         self.log = self.folder / f"{self.engine}.log"
         self.ca_bundle = self.folder / "https-root.pem"
@@ -69,7 +77,8 @@ class Authority:
         self.directory_url = ""
         self._dns = dns
         self._validity_seconds = validity_seconds
-        self._options = options or PebbleOptions()
+        self._options = options or known()
+        self._launch: Launch | None = None
         self._child: Child | None = None
 
     def __enter__(self) -> Self:
@@ -109,6 +118,16 @@ class Authority:
             self._child.stop()
             self._child = None
 
+    def restart(self) -> None:
+        """End the server and start it again at the same address.
+
+        Pebble forgets everything, its own keys too; acme2certifier keeps its database.
+        """
+        if self._launch is None:
+            raise ValueError("what was never started is not started again")
+        self.stop()
+        self._start_once(self._launch)
+
     def _make_site(self) -> Site:
         """Make a CA and a certificate for the HTTPS port; the CA's key is not kept."""
         issuer = make_authority("Lab HTTPS root")
@@ -121,7 +140,7 @@ class Authority:
 
     def _prepare(self, site: Site) -> Launch:
         port, management_port = _free_ports()
-        if self.engine == "pebble":
+        if isinstance(self._options, PebbleOptions):
             return pebble.prepare(
                 site,
                 ports=(port, management_port),
@@ -130,7 +149,11 @@ class Authority:
                 options=self._options,
             )
         return acme2certifier.prepare(
-            site, port=port, dns=self._dns, validity_seconds=self._validity_seconds
+            site,
+            port=port,
+            dns=self._dns,
+            validity_seconds=self._validity_seconds,
+            options=self._options,
         )
 
     def _start_once(self, launch: Launch) -> None:
@@ -147,7 +170,7 @@ class Authority:
                 roots = [self._get(url) for url in launch.root_urls]
                 self.root.write_bytes(b"".join(roots))
             undo.pop_all()
-        self._child = child
+        self._child, self._launch = child, launch
         self.directory_url = launch.directory_url
 
     def _wait(self, child: Child, url: str) -> None:

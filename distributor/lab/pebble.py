@@ -14,13 +14,15 @@ class PebbleOptions:
     """What Pebble can be told; None keeps its own default.
 
     `nonce_reject_percent` (Pebble: 5) and `authorization_reuse_percent` (Pebble: 50) are shares of
-    100. `chain_length` counts intermediates (Pebble: 1). `external_accounts` maps key ids to
-    base64url MAC keys; if there are any, an account needs one of them.
+    100. `chain_length` counts intermediates (Pebble: 1), `orders_per_page` what one page of an
+    account's list holds (Pebble: 3). `external_accounts` maps key ids to base64url MAC keys; if
+    there are any, an account needs one of them.
     """
 
     nonce_reject_percent: int | None = None
     authorization_reuse_percent: int | None = None
     chain_length: int | None = None
+    orders_per_page: int | None = None
     alternate_roots: int = 0
     strict: bool = False
     external_accounts: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -32,6 +34,7 @@ class PebbleOptions:
             "PEBBLE_AUTHZREUSE": self.authorization_reuse_percent,
             "PEBBLE_CHAIN_LENGTH": self.chain_length,
             "PEBBLE_ALTERNATE_ROOTS": self.alternate_roots,
+            "PEBBLE_WFE_ORDERS_PER_PAGE": self.orders_per_page,
         }
         told = {name: str(number) for name, number in numbers.items() if number is not None}
         return {"PEBBLE_VA_NOSLEEP": "1", **told}
