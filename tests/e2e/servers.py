@@ -127,13 +127,14 @@ class Bind:
         return self.address, self.port
 
     def start(self) -> None:
+        """Start it; again, after `stop`, on the same port and with what its zones held then."""
         program = shutil.which(
             "named", path="/usr/sbin:/usr/local/sbin:/usr/bin:/opt/homebrew/sbin"
         )
         assert program, "named is missing: apt install bind9"
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.port = free_dns_port()
-        configuration = self._configure()
+        configuration = self.folder / "named.conf"
+        if not configuration.exists():
+            self._configure(configuration)
         self._child = Child(
             [program, "-g", "-n", "1", "-c", str(configuration)],
             folder=self.folder,
@@ -154,7 +155,9 @@ class Bind:
     def txt(self, name: str) -> set[str]:
         return txt(self.endpoint, name)
 
-    def _configure(self) -> Path:
+    def _configure(self, path: Path) -> None:
+        self.port = free_dns_port()
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         zone_folder = self.folder / "zones"
         zone_folder.mkdir(exist_ok=True)
         for zone in self.zones:
@@ -175,10 +178,8 @@ class Bind:
             "controls { };\n"
             'zone "." { type primary; file "root.db"; };\n'
         )
-        path = self.folder / "named.conf"
         path.touch(mode=0o600)
         path.write_text(text + "".join(zone.statement(self.key.name) for zone in self.zones))
-        return path
 
     def _answers(self) -> bool:
         try:
@@ -252,7 +253,7 @@ class Issued:
         return set(extension.value.get_values_for_type(x509.DNSName))
 
 
-class _PatientNetwork(client.ClientNetwork):
+class PatientNetwork(client.ClientNetwork):
     """Answers badNonce with a fresh nonce as often as it takes; the library does so once."""
 
     def post(self, *arguments: Any, **options: Any) -> requests.Response:
@@ -274,7 +275,7 @@ def issue(
 ) -> Issued:
     """Get a certificate by DNS-01; `publish` gets every challenge name with its values at once."""
     account_key = JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
-    network = _PatientNetwork(
+    network = PatientNetwork(
         account_key,
         alg=ES256,
         verify_ssl=str(ca_bundle),  # type: ignore[arg-type]  # requests takes a bundle's path

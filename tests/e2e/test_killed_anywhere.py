@@ -1,0 +1,333 @@
+"""The process is killed at any moment of an issuance; the next run brings that to its end.
+
+Nothing of it stays in the zone, and no order is wasted. A seeded part of all moments is tried, or
+each of them with DISTRIBUTE_EXHAUSTIVE=1.
+"""
+
+import itertools
+import random
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from distributor.lab import authority as lab_authority
+from distributor.lab.authority import Authority
+from distributor.lab.pebble import PebbleOptions
+from tests.contract.scenarios import is_exhaustive
+from tests.e2e.killing import GRANT, ZONE, Case, Run
+from tests.e2e.servers import Bind, MakeBind, MakePebble, Zone, free_dns_port
+
+MakeCase = Callable[[], Case]
+STEADY = PebbleOptions(nonce_reject_percent=0, authorization_reuse_percent=0)
+
+CRITICAL = {
+    "account made, not noted": r"got newAccount",
+    "order made, not noted": r"got newOrder",
+    "TXT noted, not published": r"send TXT-add",
+    "TXT published, not seen": r"got TXT-add",
+    "CA looks": r"got challenge",
+    "TXT removed, still noted": r"got TXT-delete",
+    "issued, not fetched": r"got finalize",
+    "stored in part": r"rename certificates/home/.*chain\.pem",
+    "stored, still under way": r"(?<=rename certificates/home/current 1\n).*",
+}
+"""By what is true then: how such a moment is found in the lines of a run; the first one counts."""
+PARTS = 16 if is_exhaustive() else 1
+IN_PART = 4
+WHERE = ("got newOrder 1", "got TXT-add 1", "got challenge 1", "got finalize 1")
+HOW = (signal.SIGINT, signal.SIGTERM)
+STOPPED = [
+    (how, moment)
+    for (how, number), moment in itertools.product(zip(HOW, (0, 1)), WHERE)
+    if is_exhaustive() or WHERE.index(moment) % 2 == number
+]
+PAIRS = 40 if is_exhaustive() else 1
+SEED = "kill"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A run that was killed, and the one after it."""
+
+    killed: Run
+    second: Run
+    complaints: tuple[str, ...]
+    litter: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"killed: {self.killed}\nthen: {self.second}"
+
+
+@dataclass(slots=True)
+class Trials:
+    """What became of a run that was killed at a moment; each is tried once."""
+
+    make_case: MakeCase
+    known: dict[str, Trial] = field(default_factory=dict)
+
+    def of(self, moment: str) -> Trial:
+        if moment not in self.known:
+            case = self.make_case()
+            killed = case.killed_at(moment)
+            second = case.run()
+            complaints = tuple(concluded(case, second))
+            self.known[moment] = Trial(killed, second, complaints, tuple(case.litter()))
+        return self.known[moment]
+
+
+def concluded(case: Case, last: Run, *, orders: int = 1, valid: int = 1) -> list[str]:
+    """What is wrong after the run that was to bring everything to its end."""
+    if last.code != 0:
+        return [f"it does not come to its end: {last}"]
+    return [*case.complaints(orders=orders, valid=valid), *case.settled()]
+
+
+@pytest.fixture(scope="module")
+def bind(make_bind: MakeBind) -> Bind:
+    return make_bind(Zone(ZONE, grants=[GRANT]))
+
+
+@pytest.fixture(scope="module")
+def authority(make_pebble: MakePebble, bind: Bind) -> Authority:
+    return make_pebble(dns=bind.endpoint, options=STEADY)
+
+
+def cases(folder: Path, bind: Bind, authority: Authority) -> MakeCase:
+    numbers = itertools.count(1)
+
+    def make() -> Case:
+        name = f"case{next(numbers)}"
+        return Case(folder=folder / name, name=f"{name}.{ZONE}", bind=bind, authority=authority)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def make_case(
+    tmp_path_factory: pytest.TempPathFactory, bind: Bind, authority: Authority
+) -> MakeCase:
+    return cases(tmp_path_factory.mktemp("cases"), bind, authority)
+
+
+@pytest.fixture(scope="module")
+def trials(make_case: MakeCase) -> Trials:
+    return Trials(make_case)
+
+
+@pytest.fixture(scope="module")
+def unharmed(make_case: MakeCase) -> tuple[Run, list[str]]:
+    """A run that nobody ends, and what is wrong after it."""
+    case = make_case()
+    run = case.run()
+    return run, concluded(case, run)
+
+
+@pytest.fixture(scope="module")
+def moments(unharmed: tuple[Run, list[str]]) -> tuple[str, ...]:
+    return unharmed[0].moments
+
+
+def test_a_run_that_nobody_kills_comes_to_its_end(unharmed: tuple[Run, list[str]]) -> None:
+    run, complaints = unharmed
+    assert complaints == []
+    assert run.created("newOrder")
+    assert run.created("newAccount")
+
+
+@pytest.mark.parametrize("what", CRITICAL)
+def test_a_run_killed_at_a_critical_moment_is_brought_to_its_end(
+    trials: Trials, moments: tuple[str, ...], what: str
+) -> None:
+    trial = trials.of(critical(what, moments))
+    assert not trial.complaints, trial
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_run_killed_anywhere_is_brought_to_its_end(
+    trials: Trials, moments: tuple[str, ...], part: int
+) -> None:
+    chosen = in_part(moments, part)
+    wrong = {moment: trials.of(moment).complaints for moment in chosen}
+    assert {moment: complaints for moment, complaints in wrong.items() if complaints} == {}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_nothing_half_written_stays_after_the_next_run(
+    trials: Trials, moments: tuple[str, ...], part: int
+) -> None:
+    chosen = [*in_part(moments, part), critical("stored in part", moments)]
+    left = {moment: trials.of(moment).litter for moment in chosen}
+    assert {moment: litter for moment, litter in left.items() if litter} == {}
+
+
+@pytest.mark.parametrize("pair", range(PAIRS))
+def test_a_run_killed_twice_is_brought_to_its_end(
+    trials: Trials, make_case: MakeCase, moments: tuple[str, ...], pair: int
+) -> None:
+    seeded = seeded_by(f"{SEED} {pair}")
+    first = seeded.choice(moments)
+    second = seeded.choice(trials.of(first).second.moments)
+    case = make_case()
+
+    case.killed_at(first)
+    case.killed_at(second)
+
+    assert concluded(case, case.run()) == [], f"killed at {first!r}, then at {second!r}"
+
+
+def critical(what: str, moments: tuple[str, ...]) -> str:
+    found = re.search(f"^{CRITICAL[what]}.*", "\n".join(moments), re.MULTILINE)
+    assert found is not None, f"a run has no such moment any more: {what}"
+    return found[0]
+
+
+def seeded_by(text: str) -> random.Random:
+    return random.Random(text)  # noqa: S311 - the same part each time
+
+
+def in_part(moments: tuple[str, ...], part: int) -> list[str]:
+    if is_exhaustive():
+        return list(moments[part::PARTS])
+    tried = {critical(what, moments) for what in CRITICAL}
+    others = [moment for moment in moments if moment not in tried]
+    return seeded_by(SEED).sample(others, IN_PART)
+
+
+@pytest.mark.parametrize("moment", ["got newOrder 1", "got finalize 1"])
+def test_a_renewal_that_is_killed_is_brought_to_its_end(make_case: MakeCase, moment: str) -> None:
+    case = make_case()
+    assert case.run().code == 0
+    before = case.leaf()
+
+    case.killed_at(moment, "--renew-now")
+    again = case.run("", "--renew-now")
+
+    assert concluded(case, again, orders=2, valid=2) == []
+    assert case.leaf() != before
+
+
+def test_txt_stay_noted_while_nobody_takes_updates(make_case: MakeCase) -> None:
+    case = make_case()
+    case.killed_at("got TXT-add 1")
+    published = case.txt()
+    assert len(published) == 2
+
+    case.want(case.name, update_at=f"127.0.0.1:{free_dns_port()}")
+    second = case.run()
+    assert second.code == 3, second
+    assert case.txt() == published
+
+    case.want(case.name)
+    assert concluded(case, case.run()) == []
+
+
+def test_txt_that_could_not_be_removed_are_removed_when_nothing_else_is_due(
+    make_case: MakeCase, bind: Bind
+) -> None:
+    case = make_case()
+    case.killed_at("send TXT-delete 1")
+    assert len(case.txt()) == 2
+
+    with down(bind):
+        second = case.run()
+    assert second.code == 0, second
+    assert "could not be removed yet" in second.err
+    assert len(case.txt()) == 2
+
+    assert concluded(case, case.run()) == []
+
+
+def test_an_order_that_became_invalid_meanwhile_is_followed_by_one_new(make_case: MakeCase) -> None:
+    case = make_case()
+    case.killed_at("got TXT-add 1")
+    case.spoil_order()
+
+    assert concluded(case, case.run(), orders=2) == []
+
+
+def test_other_names_in_the_inventory_need_one_new_order(make_case: MakeCase) -> None:
+    case = make_case()
+    case.killed_at("got TXT-add 1")
+    old = case.name
+    assert len(case.txt(old)) == 2
+
+    case.want(f"other.{old}")
+
+    assert concluded(case, case.run(), orders=2) == []
+    assert case.txt(old) == set()
+
+
+def test_a_ca_that_forgot_everything_gets_one_new_account_and_order(
+    tmp_path: Path, make_pebble: MakePebble, bind: Bind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = make_pebble(dns=bind.endpoint, options=STEADY)
+    case = Case(folder=tmp_path / "case", name=f"forgot.{ZONE}", bind=bind, authority=authority)
+    killed = case.killed_at("got TXT-add 1")
+    assert len(case.txt()) == 2
+
+    url = authority.directory_url
+    restart(authority, monkeypatch)
+    assert authority.directory_url == url
+    case.runs.remove(killed)
+
+    assert concluded(case, case.run()) == []
+
+
+@pytest.mark.parametrize("moment", WHERE if is_exhaustive() else WHERE[:1])
+def test_a_ca_that_rejects_nonces_is_no_hindrance(
+    tmp_path: Path, make_pebble: MakePebble, bind: Bind, moment: str
+) -> None:
+    options = PebbleOptions(nonce_reject_percent=20, authorization_reuse_percent=0)
+    authority = make_pebble(dns=bind.endpoint, options=options)
+    case = Case(folder=tmp_path / "case", name=f"nonces.{ZONE}", bind=bind, authority=authority)
+    case.killed_at(moment)
+
+    assert concluded(case, case.run()) == []
+
+
+HOW = [signal.SIGINT, signal.SIGTERM]
+WHERE = ["got newOrder 1", "got TXT-add 1", "got challenge 1", "got finalize 1"]
+STOPPED = (
+    list(itertools.product(HOW, WHERE))
+    if is_exhaustive()
+    else list(zip(itertools.cycle(HOW), WHERE))
+)
+
+
+@pytest.mark.parametrize(("how", "moment"), STOPPED)
+def test_a_run_that_is_told_to_stop_leaves_the_zone_clean(
+    make_case: MakeCase, how: signal.Signals, moment: str
+) -> None:
+    case = make_case()
+
+    stopped = case.run(moment, by=how)
+
+    assert moment in stopped.moments
+    assert stopped.code == 130, stopped
+    assert case.txt() == set()
+    assert concluded(case, case.run()) == []
+
+
+@contextmanager
+def down(bind: Bind) -> Iterator[None]:
+    bind.stop()
+    try:
+        yield
+    finally:
+        bind.start()
+
+
+def restart(authority: Authority, patch: pytest.MonkeyPatch) -> None:
+    """Start the CA again at the same URL; Pebble keeps nothing."""
+    port = int(authority.directory_url.split(":")[2].split("/")[0])
+    (_, other) = lab_authority._free_ports()
+    authority.stop()
+    patch.setattr(lab_authority, "_free_ports", lambda: (port, other))
+    authority.start()
