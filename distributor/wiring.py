@@ -30,6 +30,7 @@ from distributor.model.hosts import (
     DiskstationSource,
     DnsSettings,
     Endpoint,
+    FilesSource,
     Host,
     Inventory,
     SocketAddress,
@@ -43,6 +44,7 @@ from distributor.obtaining import Obtained
 from distributor.sources.acme import Acme
 from distributor.sources.contract import Source
 from distributor.sources.diskstation import Diskstation
+from distributor.sources.files import Files
 from distributor.store import Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
@@ -107,8 +109,7 @@ class Workshop:
             return self._acme(wanted, wanted.source)
         if isinstance(wanted.source, DiskstationSource):
             return self._diskstation(wanted, wanted.source)
-        # The inventory refuses what is not built before anything gets here.
-        raise TypeError(f"no source for {type(wanted.source).__name__}")
+        return self._files(wanted, wanted.source)
 
     def check_tools(self) -> "CheckTools":
         """Return what `checking.online` looks with."""
@@ -135,6 +136,17 @@ class Workshop:
             store=self.store,
             connect=connect,
             probe=probe_all,
+            roots=lambda: _roots(wanted.ca_bundle),
+            now=utc_now,
+        )
+
+    def _files(self, wanted: WantedCertificate, source: FilesSource) -> Source:
+        reference = source.passphrase
+        return Files(
+            wanted=wanted,
+            source=source,
+            store=self.store,
+            passphrase=(lambda: secret(reference, self.store)) if reference is not None else None,
             roots=lambda: _roots(wanted.ca_bundle),
             now=utc_now,
         )

@@ -136,7 +136,7 @@ def _stored(settings: "Settings", inventory: "Inventory", name: str) -> Shown:
     from distributor.access import utc_now
     from distributor.clients.tls import load_roots
     from distributor.model.chain import read_chain
-    from distributor.model.hosts import DiskstationSource
+    from distributor.model.hosts import DiskstationSource, FilesSource
     from distributor.model.renewal import renew_at
     from distributor.model.times import rfc3339
     from distributor.wiring import Workshop
@@ -154,6 +154,8 @@ def _stored(settings: "Settings", inventory: "Inventory", name: str) -> Shown:
         renewal = f"due now: {due.reason}"
     elif isinstance(wanted.source, DiskstationSource):
         renewal = f"due when {wanted.source.host} has a newer one"
+    elif isinstance(wanted.source, FilesSource):
+        renewal = "due when the files hold a newer one"
     else:
         when = renew_at(leaf.not_valid_before_utc, leaf.not_valid_after_utc, wanted)
         renewal = f"due from {rfc3339(when)}"
