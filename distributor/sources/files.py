@@ -370,5 +370,5 @@ def _others_read(key_file: Path | None) -> Iterator[str]:
         if file.stat().st_mode & stat.S_IROTH and not closed:
             yield (
                 f"everybody on this machine may read the private key in {printable(key_file)}: "
-                f"chmod o-r {printable(key_file)}"
+                f"chmod o-r '{printable(key_file)}'"
             )
