@@ -32,6 +32,7 @@ from distributor.model.hosts import (
     DiskstationSource,
     DnsSettings,
     Endpoint,
+    FilesSource,
     Host,
     Inventory,
     SocketAddress,
@@ -47,6 +48,7 @@ from distributor.sources.acme import Acme
 from distributor.sources.acme_account import StoredAccount
 from distributor.sources.contract import Source
 from distributor.sources.diskstation import Diskstation
+from distributor.sources.files import Files
 from distributor.store import Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
@@ -111,8 +113,7 @@ class Workshop:
             return self._acme(wanted, wanted.source)
         if isinstance(wanted.source, DiskstationSource):
             return self._diskstation(wanted, wanted.source)
-        # The inventory refuses what is not built before anything gets here.
-        raise TypeError(f"no source for {type(wanted.source).__name__}")
+        return self._files(wanted, wanted.source)
 
     def check_tools(self) -> "CheckTools":
         """Return what `checking.online` looks with."""
@@ -157,6 +158,17 @@ class Workshop:
         if source.eab is None:
             return None
         return ExternalAccountKey(source.eab.kid, secret(source.eab.hmac, self.store))
+
+    def _files(self, wanted: WantedCertificate, source: FilesSource) -> Source:
+        reference = source.passphrase
+        return Files(
+            wanted=wanted,
+            source=source,
+            store=self.store,
+            passphrase=(lambda: secret(reference, self.store)) if reference is not None else None,
+            roots=lambda: _roots(wanted.ca_bundle),
+            now=utc_now,
+        )
 
     def acme(self, name: str) -> Acme:
         """Return the source of a certificate that comes from an ACME CA."""

@@ -13,7 +13,6 @@ NotBuilt = Mapping[str, tuple[object, ...]]
 """Patterns of key paths, and the values there that nothing is built for."""
 
 NOT_BUILT: Final[NotBuilt] = {
-    "certificates.*.source": ("files",),
     "dns.*.provider": (
         "route53",
         "cloudflare",

@@ -20,6 +20,7 @@ from distributor.model.errors import (
     NameNotCovered,
 )
 from distributor.model.pem import (
+    PrivateKey,
     certificates_from,
     certificates_pem,
     private_key_from,
@@ -208,6 +209,11 @@ def spki_fingerprint(certificate: x509.Certificate) -> str:
     """
     spki = _spki_of(certificate)
     return "sha256:" + sha256(spki).hexdigest() if spki is not None else ""
+
+
+def spki_fingerprint_of_key(key: PrivateKey) -> str:
+    """Return the same of the public half of a private key."""
+    return "sha256:" + sha256(_spki(key.public_key())).hexdigest()
 
 
 def subject_names(leaf: x509.Certificate) -> tuple[str, ...]:

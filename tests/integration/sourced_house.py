@@ -36,7 +36,7 @@ class House:
     folder: Path
     boxes: dict[str, DiskStation]
     issuer: Authority
-    on_attic: Bundle = field(init=False)
+    on_attic: Bundle = field(init=False, repr=False)
 
     def renew_on_attic(self, *, since: timedelta = 1 * DAY) -> str:
         begins = NOW - since

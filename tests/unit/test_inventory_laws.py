@@ -14,6 +14,9 @@ from distributor.inventory.schema import Document
 FILE = Path("/srv/inventory/inventory.toml")
 ROOT = Path(__file__).parents[2]
 EXAMPLE = tomllib.loads((ROOT / "inventory.example.toml").read_text(encoding="utf-8"))
+EXAMPLE["acme"]["eab"] = {"kid": "k", "hmac": {"env": "HMAC"}}
+EXAMPLE["acme"]["fallback"] = ["letsencrypt", {"ca": "zerossl", "eab": EXAMPLE["acme"]["eab"]}]
+EXAMPLE["certificates"]["bought"] = {"source": "files", "certificate": "a", "names": ["x.test"]}
 EXAMPLE["hosts"]["attic"]["deliver"] = [{"certificate": "home"}, {"certificate": "home", "id": "x"}]
 
 Place = tuple[str | int, ...]
@@ -50,7 +53,10 @@ ATOMS = st.one_of(
 KEYS = st.sampled_from(
     [
         key
-        for table in ("HostTable", "CertificateTable", "DnsTable", "SecretTable", "Document")
+        for table in (
+            *("HostTable", "CertificateTable", "AcmeTable", "DnsTable", "SecretTable"),
+            *("EabTable", "Document"),
+        )
         for key in (Document.model_json_schema()["$defs"].get(table, Document.model_json_schema()))[
             "properties"
         ]
