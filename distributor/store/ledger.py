@@ -75,7 +75,7 @@ def _event(data: Any) -> Event:
         certificate=_text(data.get("certificate", "")),
         until=_moment(data["until"]) if "until" in data else None,
         identifiers=_texts(data.get("identifiers", [])),
-        renewal=data["renewal"] is True,
+        renewal=_flag(data["renewal"]),
     )
 
 
@@ -84,6 +84,12 @@ def _moment(text: Any) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a time of no zone")
     return moment
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("neither true nor false")
+    return value
 
 
 def _text(value: Any) -> str:
