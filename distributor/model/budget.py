@@ -210,7 +210,7 @@ def last_failure(events: Iterable[Event], ca: str, certificate: str, now: dateti
 
 def pruned(events: Sequence[Event], now: datetime) -> tuple[Event, ...]:
     """Return the events that still bear on any answer for `now` or later, in their order."""
-    kept = {index for index, one in enumerate(events) if one.at > now or _end(one) > now}
+    kept = {index for index, one in enumerate(events) if _end(one) > now}  # later ones too
     by_time = sorted(range(len(events)), key=lambda index: events[index].at)
     buckets: dict[tuple[Limit, str, Key], list[int]] = defaultdict(list)
     newest: dict[tuple[str, str | Key], int] = {}

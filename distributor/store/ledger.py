@@ -75,8 +75,8 @@ def _event(data: Any) -> Event:
         certificate=_text(data.get("certificate", "")),
         until=_moment(data["until"]) if "until" in data else None,
         identifiers=_texts(data.get("identifiers", [])),
-        renewal=data["renewal"] is True,
-        is_cas_own=data["is_cas_own"] is True,
+        renewal=_flag(data["renewal"]),
+        is_cas_own=_flag(data["is_cas_own"]),
     )
 
 
@@ -85,6 +85,12 @@ def _moment(text: Any) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a time of no zone")
     return moment
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("neither true nor false")
+    return value
 
 
 def _text(value: Any) -> str:
