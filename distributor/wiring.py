@@ -97,6 +97,8 @@ class Workshop:
     store: Store
     stop: threading.Event
     logins: Logins = field(init=False)
+    known_names: dict[str | None, Nameservers] = field(init=False, default_factory=dict)
+    """By NAME of a [dns.NAME]: what was looked up once is known for the run."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "logins", Logins(self.store))
@@ -179,12 +181,14 @@ class Workshop:
 
     def nameservers(self, dns: DnsSettings | None) -> Nameservers:
         """Return who is asked about names: as the inventory says, else the system's resolvers."""
-        return Nameservers(
+        made = Nameservers(
             resolvers=dns.resolvers if dns is not None else (),
             nameservers=dns.nameservers if dns is not None else (),
+            doh=dns.doh if dns is not None else (),
             sleep=interruptible_sleep(self.stop),
             now=utc_now,
         )
+        return self.known_names.setdefault(dns.name if dns is not None else None, made)
 
     def _acme(self, wanted: WantedCertificate, source: AcmeSource) -> Acme:
         dns = self.inventory.dns[source.dns]

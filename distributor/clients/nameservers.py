@@ -1,83 +1,99 @@
-"""Where a challenge has to stand, and whether every authoritative nameserver has it.
+"""Where a challenge has to stand, and whether it stands there.
 
-A public resolver is never asked for the challenge: it would keep "not there" for as long as the
-zone's SOA says. The authorities are asked, each at each of its addresses.
+A resolver that was asked for a challenge too early keeps "not there" for as long as the zone's SOA
+says (RFC 2308 section 5). So resolvers find the zone above a challenge and its nameservers; what
+stands at the challenge itself, an alias or values, the nameservers are asked.
 """
 
-import errno
 import logging
+import secrets
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from typing import Final
 
 import dns.exception
 import dns.flags
-import dns.message
 import dns.name
 import dns.nameserver
-import dns.query
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
-from dns.rdtypes.ANY.TXT import TXT
+from dns.rdtypes.ANY.CNAME import CNAME
 
+from distributor.clients import dns_queries
 from distributor.clients.dns_errors import FOREIGN, translate
-from distributor.model.errors import DnsRefused, PropagationTimeout
+from distributor.clients.dns_queries import (
+    Answer,
+    Authority,
+    NoAnswer,
+    Recursive,
+    at_once,
+    question,
+)
+from distributor.clients.doh import Doh
+from distributor.clients.propagation import Progress, Propagation, Signal, Wanted
+from distributor.model.errors import DnsRefused
 from distributor.model.hosts import SocketAddress
 from distributor.model.text import printable
 
 log = logging.getLogger(__name__)
 
-QUERY_SECONDS: Final = 5.0
 CNAME_LIMIT: Final = 16
 """Links that are followed; more is a loop or a mistake."""
-FIRST_PAUSE: Final = 0.5
-LONGEST_PAUSE: Final = 10.0
+TRIES: Final = 3
+"""How many times the time of one question a look-up may take."""
+
+
+def no_signal() -> None:
+    """Say what a DNS provider says that cannot tell when its change is done."""
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
-    """One address of an authoritative nameserver."""
+class _Standing:
+    """What stands at a name, and who serves it."""
 
-    server: str
-    """Its name, or its address where the inventory gives that."""
-    address: SocketAddress
-
-    def __str__(self) -> str:
-        shown = str(self.address)
-        return shown if self.server == self.address.host else f"{self.server} ({shown})"
+    authorities: tuple[Authority, ...]
+    alias: dns.name.Name | None
 
 
 class Nameservers:
-    """Look-ups by the inventory's resolvers or the system's, and answers of the authorities."""
+    """Look-ups by the inventory's resolvers or the system's, and answers of the authorities.
+
+    What was found is kept for as long as this object lives, which is one run.
+    """
 
     def __init__(
         self,
         *,
         resolvers: Sequence[SocketAddress] = (),
         nameservers: Sequence[SocketAddress] = (),
+        doh: Sequence[str] = (),
         sleep: Callable[[float], None],
         now: Callable[[], datetime],
     ) -> None:
         self._resolvers = tuple(resolvers)
         self._nameservers = tuple(nameservers)
+        self._doh = tuple(Doh(url) for url in doh)
         self._sleep = sleep
         self._now = now
         self._known_resolver: dns.resolver.Resolver | None = None
+        self._standings: dict[dns.name.Name, _Standing] = {}
+        self._silent: set[Authority] = set()
 
     def follow(self, name: str) -> str:
-        """Return the name at the end of the CNAMEs that begin at `name`: often `name` itself.
+        """Return the name at the end of the CNAMEs that begin at `name`, in lower case.
 
-        Raises DnsRefused for a loop, or when no resolver answers.
+        An alias that stands there only by a wildcard is none: a record of the name's own takes its
+        place (RFC 4592 section 2.2.1). Raises DnsRefused for a loop, or when nobody answers.
         """
         seen = [_parsed(name)]
         while len(seen) <= CNAME_LIMIT + 1:
-            answer = self._look_up(seen[-1], dns.rdatatype.CNAME)
-            if not answer:
-                return _plain(seen[-1])
-            following = _parsed(answer[0])
+            following = self._standing(seen[-1]).alias
+            if following is None:
+                return seen[-1].canonicalize().to_text(omit_final_dot=True)
             if following in seen:
                 break
             seen.append(following)
@@ -95,18 +111,111 @@ class Nameservers:
         return self._addresses_of(host)
 
     def authorities(self, name: str) -> tuple[Authority, ...]:
-        """Return every address of every nameserver of the zone that holds `name`.
+        """Return every address of every nameserver of the nearest zone above `name`.
 
         The inventory's `nameservers` take their place where they are set. Raises DnsRefused when
         the zone is not found, or there is nobody to ask.
         """
-        if self._nameservers:
-            return tuple(each for given in self._nameservers for each in self._given(given))
-        zone = self._zone_of(name)
-        servers = sorted(self._look_up(zone, dns.rdatatype.NS))
+        return self._given() or self._servers_of(self._zone_above(_parsed(name)))
+
+    def wait_for(
+        self,
+        wanted: Wanted,
+        timeout: timedelta,
+        progress: Progress,
+        signal: Signal = no_signal,
+    ) -> None:
+        """Wait until every value of `wanted` (TXT values by name) is proved to stand.
+
+        See `Propagation.wait`. Raises DnsRefused when a zone or its servers are not found, and
+        PropagationTimeout, naming the slow server, after `timeout`.
+        """
+        authorities = {name: self._standing(_parsed(name)).authorities for name in wanted}
+        resolvers = tuple(
+            Recursive(SocketAddress(one.address, one.port))
+            for one in self._resolver.nameservers
+            if isinstance(one, dns.nameserver.Do53Nameserver)
+        )
+        Propagation(resolvers=resolvers, doh=self._doh, sleep=self._sleep, now=self._now).wait(
+            wanted, authorities, timeout, progress, signal
+        )
+
+    def _standing(self, name: dns.name.Name) -> _Standing:
+        if name not in self._standings:
+            self._standings[name] = self._look_at(name)
+        return self._standings[name]
+
+    def _look_at(self, name: dns.name.Name) -> _Standing:
+        """Ask the authorities what stands at `name`, down to the zone that holds it."""
+        servers = self._given()
+        zone = None if servers else self._zone_above(name)
+        while True:
+            if zone is not None:
+                servers = self._servers_of(zone)
+            answer = self._first_answer(name, zone, servers)
+            if answer is None:
+                # Where no authority can be asked a resolver has to be, early as it is.
+                alias = self._alias_seen_by_resolvers
+                return _Standing(servers, _own_alias(name, alias))
+            deeper = None if zone is None else _cut_below(answer, name, zone)
+            if deeper is None:
+                return _Standing(servers, self._alias_in(answer, name, zone, servers))
+            zone = deeper
+
+    def _alias_in(
+        self,
+        answer: Answer,
+        name: dns.name.Name,
+        zone: dns.name.Name | None,
+        servers: tuple[Authority, ...],
+    ) -> dns.name.Name | None:
+        def alias(one: dns.name.Name) -> dns.name.Name | None:
+            found = answer if one == name else self._first_answer(one, zone, servers)
+            return None if found is None else _alias_of(one, found)
+
+        return _own_alias(name, alias)
+
+    def _first_answer(
+        self, name: dns.name.Name, zone: dns.name.Name | None, servers: tuple[Authority, ...]
+    ) -> Answer | None:
+        """Return the answer of the first server that serves `name`, or tells who does."""
+        asked = [one for one in servers if one not in self._silent]
+        answers = at_once(lambda one: one.ask(question(name, dns.rdatatype.CNAME)), asked)
+        for one, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, NoAnswer):
+                log.info("dns server=%s name=%s answer=none cause=%s", one, name, answer.cause.name)
+                self._silent.add(one)
+        return next(
+            (
+                answer
+                for answer in answers
+                if not isinstance(answer, NoAnswer)
+                and answer.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}
+                and (
+                    answer.flags & dns.flags.AA
+                    or (zone is not None and _cut_below(answer, name, zone) is not None)
+                )
+            ),
+            None,
+        )
+
+    def _zone_above(self, name: dns.name.Name) -> dns.name.Name:
+        """Return the nearest name above `name` that has an SOA record: a zone cut."""
+        here = name
+        while len(here) > 2:  # noqa: PLR2004 - a label and the root: nothing above but the root
+            here = here.parent()
+            if self._look_up(here, dns.rdatatype.SOA):
+                return here
+        raise DnsRefused(
+            f"no zone found that holds {_plain(name)}",
+            hint="set `nameservers`, or `resolvers` that can see the zone",
+            step="dns",
+        )
+
+    def _servers_of(self, zone: dns.name.Name) -> tuple[Authority, ...]:
         found = tuple(
             Authority(_plain(_parsed(server)), SocketAddress(ip, 53))
-            for server in servers
+            for server in sorted(self._look_up(zone, dns.rdatatype.NS))
             for ip in self._addresses_of(server)
         )
         if not found:
@@ -117,88 +226,23 @@ class Nameservers:
             )
         return found
 
-    def wait_for(
-        self,
-        wanted: dict[str, tuple[str, ...]],
-        timeout: timedelta,
-        progress: Callable[[str], None],
-    ) -> None:
-        """Wait until every authority serves every value of `wanted` (TXT values by name).
-
-        Raises PropagationTimeout, naming the slow server, when that takes longer than `timeout`.
-        """
-        deadline = self._now() + timeout
-        missing = {
-            (name, authority): values
-            for name, values in wanted.items()
-            for authority in self.authorities(name)
-        }
-        pause = FIRST_PAUSE
-        while True:
-            late = self._late(missing)
-            missing = {place: missing[place] for place in late}
-            if not missing:
-                return
-            shown = "; ".join(sorted({f"{place[1]}: {late[place]}" for place in late}))
-            if self._now() >= deadline:
-                raise PropagationTimeout(
-                    f"after {timeout.total_seconds():g} s the challenge is not served everywhere: "
-                    f"{shown}",
-                    hint="raise `propagation_timeout`, or look at that nameserver",
-                    step="propagation",
+    def _given(self) -> tuple[Authority, ...]:
+        """Return the addresses of the inventory's nameservers; one without is a mistake there."""
+        found: list[Authority] = []
+        for given in self._nameservers:
+            addresses = self._addresses_of(given.host)
+            if not addresses:
+                raise DnsRefused(
+                    f"the nameserver {printable(given.host)} has no address",
+                    hint="correct `nameservers` in the inventory",
+                    step="dns",
                 )
-            progress(f"waiting for {shown}")
-            self._sleep(min(pause, (deadline - self._now()).total_seconds()))
-            pause = min(pause * 1.5, LONGEST_PAUSE)
+            found += [Authority(given.host, SocketAddress(ip, given.port)) for ip in addresses]
+        return tuple(found)
 
-    def _late(
-        self, missing: dict[tuple[str, Authority], tuple[str, ...]]
-    ) -> dict[tuple[str, Authority], str]:
-        """Return each place that does not serve its values yet, with the reason."""
-        results = {
-            (name, authority): self._state(name, values, authority)
-            for (name, authority), values in missing.items()
-        }
-        served = {(name, a.server) for (name, a), state in results.items() if state is None}
-        return {
-            place: state
-            for place, state in results.items()
-            # An address family that this computer has no route to says nothing of the server, as
-            # long as another address of the same server answered.
-            if state is not None
-            and not (state is _NO_ROUTE and (place[0], place[1].server) in served)
-        }
-
-    def _state(self, name: str, values: tuple[str, ...], authority: Authority) -> str | None:
-        """Return None when the authority serves all values, else the reason why not."""
-        query = dns.message.make_query(name, dns.rdatatype.TXT)
-        query.flags &= ~dns.flags.RD
-        where = authority.address
-        try:
-            answer, _ = dns.query.udp_with_fallback(
-                query, where.host, timeout=QUERY_SECONDS, port=where.port
-            )
-        except FOREIGN as error:
-            if isinstance(error, OSError) and error.errno in _UNROUTABLE:
-                return _NO_ROUTE
-            return f"no answer ({printable(type(error).__name__)})"
-        if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-            return f"answers {dns.rcode.to_text(answer.rcode())}"
-        absent = set(values) - set(_txt_values(answer))
-        return f"{len(absent)} of {len(values)} values not there yet" if absent else None
-
-    def _zone_of(self, name: str) -> dns.name.Name:
-        """Return the zone cut at or above `name`: the nearest name that has an SOA record."""
-        here = _parsed(name)
-        while len(here) > 1:
-            if self._look_up(here, dns.rdatatype.SOA):
-                return here
-            here = here.parent()
-        raise DnsRefused(
-            f"no zone found that holds {printable(name)}",
-            hint="set `nameservers`, or `resolvers` that can see the zone",
-            step="dns",
-        )
+    def _alias_seen_by_resolvers(self, name: dns.name.Name) -> dns.name.Name | None:
+        found = self._look_up(name, dns.rdatatype.CNAME)
+        return _parsed(found[0]) if found else None
 
     def _look_up(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> tuple[str, ...]:
         try:
@@ -218,14 +262,23 @@ class Nameservers:
     @property
     def _resolver(self) -> dns.resolver.Resolver:
         if self._known_resolver is None:
-            resolver = dns.resolver.Resolver(configure=not self._resolvers)
-            if self._resolvers:
-                resolver.nameservers = [
-                    dns.nameserver.Do53Nameserver(ip, given.port)
-                    for given in self._resolvers
-                    for ip in _system_addresses(given.host)
-                ]
-            resolver.lifetime = 3 * QUERY_SECONDS
+            try:
+                resolver = dns.resolver.Resolver(configure=not self._resolvers)
+            except dns.resolver.NoResolverConfiguration as error:
+                raise DnsRefused(
+                    "this computer has no resolver",
+                    hint="set `resolvers` in [dns.NAME], or the system's own",
+                    step="dns",
+                ) from error
+            given = [
+                SocketAddress(ip, one.port)
+                for one in self._resolvers
+                for ip in _system_addresses(one.host)
+            ] or [SocketAddress(str(one), resolver.port) for one in resolver.nameservers]
+            resolver.nameservers = [
+                dns.nameserver.Do53Nameserver(one.host, one.port) for one in given
+            ]
+            resolver.lifetime = TRIES * dns_queries.SECONDS
             self._known_resolver = resolver
         return self._known_resolver
 
@@ -235,21 +288,46 @@ class Nameservers:
         name = _parsed(host)
         return tuple(ip for kind in _ADDRESSES for ip in self._look_up(name, kind))
 
-    def _given(self, given: SocketAddress) -> tuple[Authority, ...]:
-        """Return the addresses of a nameserver of the inventory; none at all is a mistake there."""
-        found = self._addresses_of(given.host)
-        if not found:
-            raise DnsRefused(
-                f"the nameserver {printable(given.host)} has no address",
-                hint="correct `nameservers` in the inventory",
-                step="dns",
-            )
-        return tuple(Authority(given.host, SocketAddress(ip, given.port)) for ip in found)
-
 
 _ADDRESSES: Final = (dns.rdatatype.A, dns.rdatatype.AAAA)
-_NO_ROUTE: Final = "no route to this address"
-_UNROUTABLE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
+
+
+def _own_alias(
+    name: dns.name.Name, alias: Callable[[dns.name.Name], dns.name.Name | None]
+) -> dns.name.Name | None:
+    """Return the alias of `name`, if it is not one that any name beside it has: a wildcard's."""
+    target = alias(name)
+    if target is None:
+        return None
+    beside = dns.name.Name((secrets.token_hex(16).encode("ascii"), *name.labels[1:]))
+    if alias(beside) == target:
+        log.info("dns name=%s alias=%s wildcard=yes", name, target)
+        return None
+    return target
+
+
+def _alias_of(name: dns.name.Name, answer: Answer) -> dns.name.Name | None:
+    for rrset in answer.answer:
+        for record in rrset:
+            if rrset.name == name and isinstance(record, CNAME):
+                return record.target
+    return None
+
+
+def _cut_below(answer: Answer, name: dns.name.Name, zone: dns.name.Name) -> dns.name.Name | None:
+    """Return the zone below `zone` that holds `name`, if an answer tells of one.
+
+    A referral does by its NS records; a server that has both zones by the SOA of a negative answer.
+    """
+    owners = [
+        rrset.name
+        for rrset in answer.authority
+        if rrset.rdtype in {dns.rdatatype.NS, dns.rdatatype.SOA}
+        and name.is_subdomain(rrset.name)
+        and rrset.name.is_subdomain(zone)
+        and rrset.name != zone
+    ]
+    return max(owners, key=len, default=None)
 
 
 def _parsed(name: str) -> dns.name.Name:
@@ -263,13 +341,6 @@ def _parsed(name: str) -> dns.name.Name:
         ) from error
 
 
-def _txt_values(answer: dns.message.Message) -> Iterable[str]:
-    for rrset in answer.answer:
-        for record in rrset:
-            if isinstance(record, TXT):
-                yield b"".join(record.strings).decode("utf-8", errors="replace")
-
-
 def _system_addresses(host: str) -> list[str]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
@@ -279,8 +350,6 @@ def _system_addresses(host: str) -> list[str]:
 
 
 def _is_ip(host: str) -> bool:
-    from ipaddress import ip_address
-
     try:
         ip_address(host)
     except ValueError:

@@ -37,31 +37,35 @@ class Challenges:
     timeout: timedelta
 
     def publish(self, values: Sequence[tuple[str, str]], progress: Progress) -> None:
-        """Publish (name, value) pairs, and return when every authority serves them.
+        """Publish (name, value) pairs, and return when they are proved to stand.
 
-        All is noted before the first value is published. Whatever happens, `remove` has to follow.
+        Names that lead to one end are published together. All is noted before the first value is
+        published. Whatever happens, `remove` has to follow.
         """
         wanted: dict[str, tuple[str, ...]] = {}
         for asked, value in values:
             name = self.nameservers.follow(asked)
-            wanted[name] = (*wanted.get(name, ()), value)
+            wanted[name] = tuple(dict.fromkeys((*wanted.get(name, ()), value)))
         noted = dict(self.journal.challenges(self.certificate))
         for name, added in wanted.items():
             noted[name] = tuple(dict.fromkeys((*noted.get(name, ()), *added)))
         self.journal.note_challenges(self.certificate, noted)
-        for name, added in wanted.items():
-            progress(f"publishing {len(added)} TXT at {name}")
-            self.provider.present(Receipt(name, added))
-        self.nameservers.wait_for(wanted, self.timeout, progress)
+        receipts = [Receipt(name, added) for name, added in wanted.items()]
+        for receipt in receipts:
+            progress(f"publishing {len(receipt.values)} TXT at {receipt.name}")
+            self.provider.present(receipt)
+        self.nameservers.wait_for(wanted, self.timeout, progress, lambda: self._are_ready(receipts))
 
     def remove(self) -> tuple[str, ...]:
         """Remove every noted value, also an earlier run's; return a line for each that stays.
 
-        What cannot be removed stays noted, and is tried again later.
+        Each is removed at the name that was noted, wherever aliases lead by now. What cannot be
+        removed stays noted, and is tried again later. Raises Interrupted once all were tried.
         """
         published: Mapping[str, tuple[str, ...]] = self.journal.challenges(self.certificate)
         left: dict[str, tuple[str, ...]] = {}
         lines: list[str] = []
+        stop: Interrupted | None = None
         for name, values in published.items():
             try:
                 self.provider.cleanup(Receipt(name, values))
@@ -69,9 +73,19 @@ class Challenges:
                 left[name] = values
                 lines.append(f"TXT at {name} could not be removed yet: {error.message}")
                 log.warning("challenges step=cleanup name=%s error=%s", name, error.kind)
+                stop = error if isinstance(error, Interrupted) else stop
         if published:
             self.journal.note_challenges(self.certificate, left)
+        if stop is not None:
+            raise stop
         return tuple(lines)
+
+    def _are_ready(self, receipts: Sequence[Receipt]) -> bool | None:
+        """Return the provider's own signal for all receipts; None when it lacks one for any."""
+        signals = [self.provider.is_ready(receipt) for receipt in receipts]
+        if False in signals:
+            return False
+        return None if None in signals else True
 
 
 def rehearse(

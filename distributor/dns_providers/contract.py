@@ -3,6 +3,8 @@
 `present` publishes the whole set of values of one name in one call (apex and wildcard share a
 name). Values of strangers at that name survive; cleaning twice is quiet; `cleanup` takes away
 exactly what its receipt names, also in another process than the one that presented it.
+`is_ready` is the provider's own signal that what was presented is on all its nameservers, and None
+where it has none; True is never said of values that were not presented or were cleaned up.
 Zone cut, CNAMEs and propagation are not the provider's business.
 """
 
@@ -24,6 +26,12 @@ class DnsProvider(Protocol):
 
     def present(self, receipt: Receipt) -> None:
         """Publish the values; the receipt was journalled before."""
+
+    def is_ready(self, receipt: Receipt) -> bool | None:
+        """Return whether the provider reports the values as published on all its nameservers.
+
+        None: it has no such signal. Asked again and again; it changes nothing.
+        """
 
     def cleanup(self, receipt: Receipt) -> None:
         """Remove exactly these values, if they are there."""

@@ -44,6 +44,10 @@ class Rfc2136:
         self._send(update, f"adding TXT at {receipt.name}")
         log.info("rfc2136 step=present name=%s values=%d", receipt.name, len(receipt.values))
 
+    def is_ready(self, receipt: Receipt) -> bool | None:  # noqa: ARG002 - the contract's
+        """Return None: an update is answered by the primary, which knows not what others have."""
+        return None
+
     def cleanup(self, receipt: Receipt) -> None:
         """Delete exactly these values; RFC 2136 section 2.5.4 ignores those that are not there."""
         update, name = self._update(receipt)

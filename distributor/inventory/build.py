@@ -131,6 +131,7 @@ class _Maker:
             ),
             nameservers=tuple(table.nameservers or ()),
             resolvers=tuple(table.resolvers or ()),
+            doh=tuple(table.doh or ()),
             propagation_timeout=table.propagation_timeout or _PROPAGATION_TIMEOUT,
         )
 

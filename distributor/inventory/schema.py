@@ -105,6 +105,8 @@ class DnsTable(Table):
     """Asked instead of the zone's NS addresses (hidden primary, split horizon)."""
     resolvers: list[Nameserver] | None = None
     """Recursive servers for zone and CNAME look-ups; default: the system's."""
+    doh: list[Annotated[str, AfterValidator(values.doh)]] | None = None
+    """https URLs of DNS-over-HTTPS servers, asked where port 53 is closed."""
     propagation_timeout: Duration | None = None
     """How long the nameservers may take to serve the challenge, such as "5m", the default."""
     server: Nameserver | None = None

@@ -21,7 +21,9 @@ from distributor.inventory.schema import (
 from distributor.inventory.values import did_you_mean, one_of
 
 _RFC2136: Final = "rfc2136"
-_COMMON_DNS_KEYS: Final = frozenset({"provider", "nameservers", "resolvers", "propagation_timeout"})
+_COMMON_DNS_KEYS: Final = frozenset(
+    {"provider", "nameservers", "resolvers", "doh", "propagation_timeout"}
+)
 _BELONGS: Final[Mapping[type[Table], tuple[type[Table], str]]] = {
     DefaultsTable: (HostTable, "one host: write it below [hosts.NAME]"),
     AcmeTable: (CertificateTable, "one certificate: write it below [certificates.NAME]"),

@@ -111,15 +111,26 @@ def ca(text: str) -> str:
                 "or the https URL of an ACME directory"
             )
         return text
+    return _https_url(text, "RFC 8555 section 6.1", "ACME logs in by its account key")
+
+
+def doh(text: str) -> str:
+    """Return the https URL of a DNS-over-HTTPS server (RFC 8484)."""
+    if "{" in text:
+        raise ValueError('must be written without "{?dns}": questions are sent by POST')
+    return _https_url(text, "RFC 8484 section 5", "these servers ask for none")
+
+
+def _https_url(text: str, source: str, why_no_login: str) -> str:
     try:
         url = urlsplit(line(text))
         complete = bool(url.hostname) and url.port != 0
     except ValueError:
         raise ValueError("is not a URL") from None
     if url.scheme != "https":
-        raise ValueError("must be an https URL: RFC 8555 section 6.1 allows no other")
+        raise ValueError(f"must be an https URL: {source} allows no other")
     if url.username is not None or url.password is not None:
-        raise ValueError("must not carry user or password: ACME logs in by its account key")
+        raise ValueError(f"must not carry user or password: {why_no_login}")
     if not complete or " " in text:
         raise ValueError("is not a URL")
     return text

@@ -164,6 +164,8 @@ class DnsSettings:
     """Asked instead of the zone's NS addresses; empty for those."""
     resolvers: tuple[SocketAddress, ...] = ()
     """Recursive servers for zone and CNAME look-ups; empty for the system's."""
+    doh: tuple[str, ...] = ()
+    """https URLs of DNS-over-HTTPS servers (RFC 8484), asked where no authority can be."""
     propagation_timeout: timedelta = timedelta(minutes=5)
 
 

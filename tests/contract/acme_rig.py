@@ -180,6 +180,9 @@ class FailingProvider:
     def cleanup(self, receipt: Receipt) -> None:
         self._call("cleanup", receipt)
 
+    def is_ready(self, receipt: Receipt) -> bool | None:
+        return self._real.is_ready(receipt)
+
     def _call(self, method: str, receipt: Receipt) -> None:
         if method == self._method:
             self._left -= 1
@@ -202,6 +205,9 @@ class SeesJournal:
         self.noted.append(Store(self._store.folder).orders.challenges("wild"))
         assert set(receipt.values) <= set(self.noted[-1][receipt.name])
         self._real.present(receipt)
+
+    def is_ready(self, receipt: Receipt) -> bool | None:
+        return self._real.is_ready(receipt)
 
     def cleanup(self, receipt: Receipt) -> None:
         self._real.cleanup(receipt)

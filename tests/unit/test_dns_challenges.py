@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from distributor.clients.nameservers import Nameservers
+from distributor.clients.propagation import Wanted
 from distributor.dns_providers.challenges import MARK, Challenges, rehearse
 from distributor.dns_providers.contract import Receipt
 from distributor.model.errors import DistributorError, DnsRefused, Interrupted, SecretError
@@ -27,6 +28,9 @@ class Zone:
         self.seen.append(receipt)
         self.records.setdefault(receipt.name, set()).update(receipt.values)
 
+    def is_ready(self, receipt: Receipt) -> bool | None:  # noqa: ARG002 - it has no signal
+        return None
+
     def cleanup(self, receipt: Receipt) -> None:
         self._fail("cleanup", receipt.name)
         self.records.get(receipt.name, set()).difference_update(receipt.values)
@@ -46,8 +50,8 @@ class Names(Nameservers):
     def follow(self, name: str) -> str:
         return name
 
-    def wait_for(self, wanted: object, timeout: object, progress: object) -> None:  # noqa: ARG002
-        for name in wanted if isinstance(wanted, dict) else ():
+    def wait_for(self, wanted: Wanted, *_more: object) -> None:
+        for name in wanted:
             self._zone._fail("wait", name)
 
 

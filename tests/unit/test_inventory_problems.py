@@ -88,7 +88,7 @@ def _replaced(old: str, new: str) -> str:
             (
                 "line 8: dns.home.zone_id: unknown key in "
                 '[dns.home]; known are "provider", "nameservers", "resolvers", '
-                '"propagation_timeout", '
+                '"doh", "propagation_timeout", '
                 '"server", "key_name", "key_algorithm", "key"'
             ),
         ),

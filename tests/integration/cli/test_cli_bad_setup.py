@@ -246,7 +246,7 @@ def test_a_challenge_that_cannot_be_published_loses_nothing(
     says: str,
     hint: str,
 ) -> None:
-    monkeypatch.setattr("distributor.clients.nameservers.QUERY_SECONDS", 0.3)
+    monkeypatch.setattr("distributor.clients.dns_queries.SECONDS", 0.3)
     serial = world.nameserver.serial("example.test")
     spoil(issuing)
 
