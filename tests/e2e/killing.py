@@ -23,6 +23,7 @@ from acme import client, errors, messages
 from acme.challenges import DNS01
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509.verification import VerificationError
 from josepy.jwa import ES256
 from josepy.jwk import JWKEC
 
@@ -227,7 +228,8 @@ ca_bundle = '{self.authority.root}'
     @contextmanager
     def at_the_ca(self) -> Iterator[tuple[client.ClientV2, PatientNetwork]]:
         """Speak to the CA as the account of the state folder; it has to have exactly one."""
-        keys = [key for key in self.files("accounts").values() if b"PRIVATE KEY" in key]
+        files = self.files("accounts").items()
+        keys = [key for name, key in files if b"PRIVATE KEY" in key and not _is_hidden(name)]
         assert len(keys) == 1, f"{len(keys)} account keys"
         network = PatientNetwork(
             JWKEC(key=load_pem_private_key(keys[0], password=None)),
@@ -297,7 +299,10 @@ ca_bundle = '{self.authority.root}'
             yield f"the certificate is for {issued.names}"
         if chain[0].public_key() != key.public_key():
             yield "key and certificate do not match"
-        verify(issued, self.authority.root_pem(), f"www.{self.name}")
+        try:
+            verify(issued, self.authority.root_pem(), f"www.{self.name}")
+        except VerificationError as error:
+            yield f"the chain does not verify: {error}"
 
     def _about_the_ca(self, made: int, valid: int) -> Iterator[str]:
         accounts, seen = self.created("newAccount"), self.created("newOrder")
