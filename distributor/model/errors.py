@@ -18,8 +18,7 @@ DistributorError                 host, step, what to try
 ├── IssuanceError
 │   ├── CaUnreachable  OrderFailed (AccountUnknown)  AuthorizationFailed
 │   ├── DnsRefused  PropagationTimeout
-│   ├── RateLimited              when to come back
-│   │   └── BudgetSpent          a limit that we know of: the CA was not asked
+│   ├── RateLimited (BudgetSpent)  when to come back; the latter without asking the CA
 │   └── BackingOff               earlier tries failed: when the next one is due
 ├── PlanError
 │   ├── StalePlan  UnsafePlan  Held  Ambiguous

@@ -27,6 +27,7 @@ MAY_REVEAL = (
     "store",  # files that only their owner may read
     "targets",  # a key on its way to its host
 )
+ALSO = ("model/pkcs12.py",)  # a passphrase, to the library that opens and seals the container
 
 # Long and odd enough to stand in no mask, path or source line by chance.
 values = st.text(min_size=8, max_size=40).map(lambda text: f"hunter2-{text}-0123")
@@ -146,7 +147,7 @@ def test_secrets_are_revealed_only_where_they_leave() -> None:
         f"{path.relative_to(PACKAGE)}:{line}"
         for path in sorted(PACKAGE.rglob("*.py"))
         if path.relative_to(PACKAGE).parts[0].removesuffix(".py") not in MAY_REVEAL
-        and path != PACKAGE / "model" / "secret.py"
+        and path.relative_to(PACKAGE).as_posix() not in {"model/secret.py", *ALSO}
         for line in _revealing(path.read_text(encoding="utf-8"))
     ]
     assert elsewhere == []
