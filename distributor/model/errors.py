@@ -18,7 +18,7 @@ DistributorError                 host, step, what to try
 ├── IssuanceError
 │   ├── CaUnreachable  OrderFailed (AccountUnknown)  AuthorizationFailed
 │   ├── DnsRefused  PropagationTimeout
-│   ├── RateLimited (BudgetSpent)  when to come back; the latter without asking the CA
+│   ├── RateLimited (BudgetSpent)   when to come back; the latter without asking the CA
 │   └── BackingOff               earlier tries failed: when the next one is due
 ├── PlanError
 │   ├── StalePlan  UnsafePlan  Held  Ambiguous
