@@ -178,7 +178,7 @@ def is_usable(order: Any, *, names: Sequence[str], profile: str | None, now: dat
     that whoever asks here does not hold. Exactly these names, DNS names only, the same profile, and
     not expired.
     """
-    if not isinstance(order, dict) or order.get("status") not in _USABLE:
+    if not isinstance(order, dict) or str(order.get("status")) not in _USABLE:
         return False
     identifiers = order.get("identifiers")
     wanted = {("dns", name.lower()) for name in names}

@@ -123,7 +123,7 @@ class CertificateAuthority(AcmeAccount):
         """
         with self._translated("order"):
             try:
-                url = self._network.fetch(self._account).json().get("orders")
+                url = self._fetch(self._account).json().get("orders")
                 if not url:
                     return None
                 return acme_orders.first_usable(
