@@ -5,17 +5,18 @@ most refusals (acme-dns facts 1.2); here a nonce is replaced several times over,
 is repeated when a connection breaks off. What makes something is never sent a second time.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import tenacity
 import urllib3
-from acme import client
+from acme import client, errors
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from josepy import jwa, jwk
@@ -132,6 +133,11 @@ class Network(client.ClientNetwork):
     def _get_nonce(self, url: str, new_nonce_url: str | None = None) -> str:
         return super()._get_nonce(url, new_nonce_url or self._nonce_url)
 
+    def _add_nonce(self, response: requests.Response) -> None:
+        # An answer without a nonce that can be used is an answer: the next request gets one.
+        with contextlib.suppress(errors.NonceError):
+            super()._add_nonce(response)
+
     def _patiently(self, ask: Callable[[], Answer]) -> Answer:
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_passes),
@@ -173,7 +179,7 @@ def links(response: requests.Response, relation: str) -> list[str]:
     """
     found = requests.utils.parse_header_links(response.headers.get("Link", ""))
     return [
-        requests.compat.urljoin(response.url, link["url"])
+        urljoin(response.url, link["url"])
         for link in found
         if link.get("rel") == relation and link.get("url")
     ]

@@ -15,7 +15,7 @@ from typing import Any, Self
 from distributor.lab.signing import Signed, make_authority, make_server
 
 Reply = tuple[int, dict[str, str], Any]
-"""Status, headers, and a body: text as it is, anything else as JSON."""
+"""Status, headers (an empty one is left out), and a body: text as it is, all else as JSON."""
 CUT: Reply = (0, {}, None)
 """The connection ends where an answer is due."""
 
@@ -157,7 +157,8 @@ class _Handler(BaseHTTPRequestHandler):
         nonce = base64.urlsafe_b64encode(len(script.asked).to_bytes(8, "big")).decode()
         standard = {"Content-Type": kind, "Replay-Nonce": nonce.rstrip("="), "Connection": "close"}
         for name, value in {**standard, **headers, "Content-Length": str(len(content))}.items():
-            self.send_header(name, value)
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)

@@ -101,7 +101,7 @@ def test_an_authorization_that_is_over_is_no_success(
     status: str,
 ) -> None:
     script.replies["/authorization/1"] = [(200, {}, script.authorization(status))]
-    with pytest.raises(IssuanceError):
+    with pytest.raises(AuthorizationFailed, match=status):
         ca.wait_until_valid(order, soon(clock))
 
 

@@ -81,6 +81,27 @@ def test_a_ca_that_says_when_to_come_back_is_not_asked_before(
     assert clock.slept == []
 
 
+@pytest.mark.parametrize("nonce", ["", "A"])
+def test_an_order_is_not_lost_over_a_nonce(
+    ca: CertificateAuthority, script: ScriptedAuthority, nonce: str
+) -> None:
+    status, headers, body = script.replies["/newOrder"][0]
+    script.replies["/newOrder"] = [(status, {**headers, "Replay-Nonce": nonce}, body)]
+    assert ca.new_order(CSR).uri == f"{script.url}/order/1"
+    read_everything(ca, script)
+    assert script.asked.count("/newNonce") == 2
+
+
+@pytest.mark.parametrize("nonce", ["", "A"])
+def test_a_ca_without_nonces_is_no_acme(
+    ca: CertificateAuthority, script: ScriptedAuthority, nonce: str
+) -> None:
+    script.replies["/newNonce"] = [(200, {"Replay-Nonce": nonce}, "")]
+    with pytest.raises(CaUnreachable, match="not ACME"):
+        ca.new_order(CSR)
+    assert "/newOrder" not in script.asked
+
+
 def test_waiting_for_another_try_can_be_interrupted(
     script: ScriptedAuthority, account_key: Secret, clock: Clock
 ) -> None:
