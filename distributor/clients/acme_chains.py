@@ -1,5 +1,6 @@
 """Which of the chains that a CA offers for one leaf is taken (RFC 8555 section 7.4.2)."""
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -27,7 +28,7 @@ def preferred(
     Within a chain nothing is moved: leaf first, then each certificate's issuer.
     """
     offered: list[str] = []
-    for chain in (response.text, *_alternates(response, fetch)):
+    for chain in itertools.chain((response.text,), _alternates(response, fetch)):
         name = topmost_issuer(chain)
         if name == issuer:
             return chain

@@ -82,8 +82,9 @@ FOREIGN: Final = (
     KeyError,
     TypeError,
     AttributeError,
+    OverflowError,
 )
-"""All that the libraries raise; the last four for JSON of another shape than ACME's."""
+"""All that the libraries raise; the last five for JSON of another shape than ACME's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,18 @@ most refusals (acme-dns facts 1.2); here a nonce is replaced several times over,
 is repeated when a connection breaks off. What makes something is never sent a second time.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import tenacity
 import urllib3
-from acme import client
+from acme import client, errors
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from josepy import jwa, jwk
@@ -105,10 +107,17 @@ class Network(client.ClientNetwork):
 
     def fetch(self, url: str) -> requests.Response:
         """POST-as-GET (RFC 8555 section 6.3); repeated as `read` is."""
-        return self._patiently(lambda: self.post(url, None))
+        return self._patiently(lambda: self._signed(url, None))
 
     def post(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send a signed request; a nonce that the CA rejects is replaced, a few times over."""
+        """Send a signed request that makes or changes something, once.
+
+        Only a nonce that the CA rejects has it sent again: then nothing was done (RFC 8555 6.5).
+        """
+        self._patiently(self._stock_nonce)
+        return self._signed(*args, **kwargs)
+
+    def _signed(self, *args: Any, **kwargs: Any) -> requests.Response:
         for _ in range(NONCE_TRIES - 1):
             try:
                 return self._post_once(*args, **kwargs)
@@ -118,9 +127,16 @@ class Network(client.ClientNetwork):
                 log.debug("event=bad-nonce")
         return self._post_once(*args, **kwargs)
 
-    def _get_nonce(self, url: str, new_nonce_url: str | None) -> str:
-        nonce_url = new_nonce_url or self._nonce_url
-        return self._patiently(lambda: super(Network, self)._get_nonce(url, nonce_url))
+    def _stock_nonce(self) -> None:
+        self._nonces.add(self._get_nonce(self._nonce_url))
+
+    def _get_nonce(self, url: str, new_nonce_url: str | None = None) -> str:
+        return super()._get_nonce(url, new_nonce_url or self._nonce_url)
+
+    def _add_nonce(self, response: requests.Response) -> None:
+        # An answer without a nonce that can be used is an answer: the next request gets one.
+        with contextlib.suppress(errors.NonceError):
+            super()._add_nonce(response)
 
     def _patiently(self, ask: Callable[[], Answer]) -> Answer:
         attempts = tenacity.Retrying(
@@ -131,6 +147,13 @@ class Network(client.ClientNetwork):
             reraise=True,
         )
         return attempts(ask)
+
+    def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send a request; over HTTPS alone (RFC 8555 section 6.1), wherever the CA points to."""
+        _require_https(url)
+        response = super()._send_request(method, url, *args, **kwargs)
+        _require_https(response.url)  # that of the last one, where it sent us on
+        return response
 
     @classmethod
     def _check_response(
@@ -156,10 +179,15 @@ def links(response: requests.Response, relation: str) -> list[str]:
     """
     found = requests.utils.parse_header_links(response.headers.get("Link", ""))
     return [
-        requests.compat.urljoin(response.url, link["url"])
+        urljoin(response.url, link["url"])
         for link in found
         if link.get("rel") == relation and link.get("url")
     ]
+
+
+def _require_https(url: str) -> None:
+    if urlsplit(url).scheme != "https":
+        raise ValueError("not HTTPS")
 
 
 def _passes(error: BaseException) -> bool:

@@ -69,10 +69,14 @@ def request(csr_pem: bytes, profile: str | None, replaces: str | None) -> NewOrd
     )
 
 
-def understood(document: Any) -> messages.Order:
-    """Return an order from its JSON; whatever lacks what leads on raises a library's error."""
+def understood(document: Any, *, is_new: bool = False) -> messages.Order:
+    """Return an order from its JSON; one without a status raises one of `acme_errors.FOREIGN`.
+
+    So does a new one that does not say where it goes on.
+    """
     order: messages.Order = messages.Order.from_json(document)
-    if not all((order.status, order.authorizations, order.finalize)):
+    leads_on = (order.authorizations, order.finalize) if is_new else ()
+    if not all((order.status, *leads_on)):
         raise ValueError("no order")
     return order
 
@@ -152,14 +156,15 @@ def first_usable(
     now: datetime,
 ) -> str | None:
     """Return the first of `orders` that will do for exactly these names, None when none does."""
-    left = MOST_ORDERS
-    for url in dict.fromkeys(orders):
-        if url in besides:
+    known = set(besides)
+    most = len(known) + MOST_ORDERS
+    for url in orders:
+        if url in known:
             continue
-        if not left:
+        if len(known) == most:
             log.warning("event=too-many-orders looked_at=%d", MOST_ORDERS)
             return None
-        left -= 1
+        known.add(url)
         try:
             order = fetch(url).json()
         except Problem as problem:
@@ -178,7 +183,7 @@ def is_usable(order: Any, *, names: Sequence[str], profile: str | None, now: dat
     that whoever asks here does not hold. Exactly these names, DNS names only, the same profile, and
     not expired.
     """
-    if not isinstance(order, dict) or order.get("status") not in _USABLE:
+    if not isinstance(order, dict) or str(order.get("status")) not in _USABLE:
         return False
     identifiers = order.get("identifiers")
     wanted = {("dns", name.lower()) for name in names}

@@ -75,6 +75,8 @@ def certificate_id(leaf: x509.Certificate) -> str:
 
 def _understood(document: Mapping[str, Any], wait: str | None, now: datetime) -> RenewalInfo:
     window = messages.RenewalInfo.from_json(document).suggested_window
+    if window.start.tzinfo is None or window.end.tzinfo is None:
+        raise ValueError("a time without its zone")
     start, end = window.start.astimezone(UTC), window.end.astimezone(UTC)
     if end <= start:
         # Section 4.2: to be treated as if there had been no answer.

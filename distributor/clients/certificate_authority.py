@@ -103,7 +103,7 @@ class CertificateAuthority(AcmeAccount):
                     problem.words,
                 )
                 response = self._post(directory.new_order, wanted.update(replaces=None))
-            body = acme_orders.understood(response.json())
+            body = acme_orders.understood(response.json(), is_new=True)
             if profile is not None:
                 acme_orders.require_ordered(profile, body)
             url = response.headers["Location"]
@@ -147,7 +147,7 @@ class CertificateAuthority(AcmeAccount):
         with self._translated("order"):
             try:
                 body = acme_orders.understood(self._fetch(url).json())
-                authorizations = [self._authorization(one)[0] for one in body.authorizations]
+                authorizations = [self._authorization(one)[0] for one in body.authorizations or ()]
             except Problem as problem:
                 if not acme_orders.is_gone(problem):
                     raise

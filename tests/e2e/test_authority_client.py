@@ -3,22 +3,21 @@
 import base64
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
 
-from distributor.clients.certificate_authority import CertificateAuthority, OrderResource, make_csr
+from distributor.clients.certificate_authority import CertificateAuthority, make_csr
 from distributor.clients.nameservers import Nameservers
 from distributor.lab.authority import Authority, Engine
 from distributor.lab.nameserver import Nameserver
 from distributor.lab.pebble import PebbleOptions
 from distributor.model.bundle import prove
-from distributor.model.errors import AccountUnknown, AuthorizationFailed, CaUnreachable, OrderFailed
+from distributor.model.errors import AuthorizationFailed, CaUnreachable
 from distributor.model.hosts import SocketAddress
 from distributor.model.keys import new_private_key
-from distributor.model.secret import Secret
+from tests.e2e.issuing import client, soon, validate
 from tests.e2e.servers import Bind, MakeBind, Zone
 
 SECRET = base64.b64encode(b"s" * 32).decode()
@@ -46,36 +45,11 @@ def authority(
         yield running
 
 
-def client(
-    authority: Authority, key: Secret | None = None, roots: Path | None = None
-) -> CertificateAuthority:
-    return CertificateAuthority(
-        authority.directory_url,
-        key or new_private_key("ec256"),
-        ca_bundle=roots or authority.ca_bundle,
-        sleep=time.sleep,
-        now=lambda: datetime.now(UTC),
-    )
-
-
 @pytest.fixture
 def ca(authority: Authority) -> Iterator[CertificateAuthority]:
-    made = client(authority)
-    made.register(None)
-    yield made
-    made.close()
-
-
-def soon(seconds: float = 15) -> datetime:
-    return datetime.now(UTC) + timedelta(seconds=seconds)
-
-
-def publish(nameserver: Nameserver, ca: CertificateAuthority, order: OrderResource) -> None:
-    values: dict[str, list[str]] = {}
-    for challenge in ca.challenges(order):
-        values.setdefault(challenge.name, []).append(f'"{challenge.value}"')
-    for name, texts in values.items():
-        nameserver.put(name, "TXT", *texts)
+    with client(authority) as made:
+        made.register(None)
+        yield made
 
 
 def test_an_order_comes_to_a_proved_bundle(
@@ -88,10 +62,7 @@ def test_an_order_comes_to_a_proved_bundle(
     assert {challenge.name for challenge in challenges} == {"_acme-challenge.example.test"}
     assert len(challenges) == 2
 
-    publish(nameserver, ca, order)
-    for challenge in challenges:
-        ca.answer(challenge)
-    ca.wait_until_valid(order, soon())
+    validate(ca, nameserver, order)
     ready = ca.order(str(order.uri), csr)
     assert ready is not None
     assert ca.challenges(ready) == ()
@@ -113,10 +84,7 @@ def test_a_finished_order_gives_the_same_chain_again(
 ) -> None:
     csr = make_csr(new_private_key("ec256"), ["again.example.test"])
     order = ca.new_order(csr)
-    publish(nameserver, ca, order)
-    for challenge in ca.challenges(order):
-        ca.answer(challenge)
-    ca.wait_until_valid(order, soon())
+    validate(ca, nameserver, order)
     first = ca.finish(ca.order(str(order.uri), csr) or order, soon())
     known = ca.order(str(order.uri), csr)
     assert known is not None
@@ -133,32 +101,6 @@ def test_a_challenge_that_is_not_there_fails_the_authorization(
         ca.wait_until_valid(order, soon())
 
 
-def test_the_account_of_a_key_is_found_again(authority: Authority) -> None:
-    key = new_private_key("ec256")
-    urls = []
-    for _ in range(2):
-        made = client(authority, key)
-        urls.append(made.register("a@example.com"))
-        made.close()
-    assert urls[0] == urls[1]
-    made = client(authority, key)
-    made.use_account(urls[0])
-    assert made.new_order(make_csr(new_private_key("ec256"), NAMES)).uri
-    made.close()
-
-
-def test_an_account_that_the_ca_does_not_know_is_told_apart(authority: Authority) -> None:
-    made = client(authority)
-    made.use_account(authority.directory_url.rsplit("/", 1)[0] + "/my-account/424242")
-    try:
-        with pytest.raises((AccountUnknown, OrderFailed)) as caught:
-            made.new_order(make_csr(new_private_key("ec256"), NAMES))
-    finally:
-        made.close()
-    if authority.engine == "pebble":
-        assert isinstance(caught.value, AccountUnknown)
-
-
 def test_an_order_that_never_was_is_none(ca: CertificateAuthority, authority: Authority) -> None:
     base = authority.directory_url.rsplit("/", 1)[0]
     path = "/my-order/nothing" if authority.engine == "pebble" else "/acme/order/nothing"
@@ -166,12 +108,12 @@ def test_an_order_that_never_was_is_none(ca: CertificateAuthority, authority: Au
 
 
 def test_a_ca_whose_own_certificate_is_of_a_stranger_is_not_asked(authority: Authority) -> None:
-    made = client(authority, roots=authority.root)  # the root it issues from, not that of its HTTPS
-    try:
-        with pytest.raises(CaUnreachable, match="is not trusted") as caught:
-            made.register(None)
-    finally:
-        made.close()
+    # The root that it issues from is not that of its HTTPS.
+    with (
+        client(authority, roots=authority.root) as made,
+        pytest.raises(CaUnreachable, match="is not trusted") as caught,
+    ):
+        made.register(None)
     assert "ca_bundle" in str(caught.value.hint)
 
 

@@ -122,7 +122,7 @@ def test_acme_errors_are_translated(kind: type[Exception]) -> None:
     assert error.hint
 
 
-@pytest.mark.parametrize("kind", [TypeError, AttributeError, KeyError, ValueError])
+@pytest.mark.parametrize("kind", [TypeError, AttributeError, KeyError, ValueError, OverflowError])
 def test_json_of_another_shape_is_translated(kind: type[Exception]) -> None:
     assert isinstance(acme_errors.translate(kind(), "https://ca.example/dir", NOW), CaUnreachable)
 
@@ -179,6 +179,93 @@ def test_kinds_of_problems_are_told_apart(name: str, kind: type[IssuanceError]) 
 def test_a_document_of_any_content_is_a_problem(document: dict[str, object]) -> None:
     problem = acme_errors.Problem(400, document)
     assert acme_errors.from_problem(problem, "the CA", NOW).message
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=9),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["type", "detail", "subproblems", "identifier", "value", "instance"]
+                ),
+                inner,
+            )
+        ),
+    )
+)
+def test_subproblems_of_any_content_are_told(content: object) -> None:
+    problem = acme_errors.Problem(400, {"subproblems": content, "instance": content})
+    assert acme_errors.from_problem(problem, "the CA", NOW).message.isprintable()
+
+
+def subproblem(name: str, value: str) -> dict[str, object]:
+    identifier = {"type": "dns", "value": value}
+    return {"type": acme_errors.PREFIX + name, "detail": f"{name}!", "identifier": identifier}
+
+
+def compound(*names: str) -> acme_errors.Problem:
+    listed = [subproblem(name, f"n{number}.test") for number, name in enumerate(names)]
+    document = {"type": acme_errors.PREFIX + "compound", "detail": "many", "subproblems": listed}
+    return acme_errors.Problem(403, document)
+
+
+def test_every_name_of_a_compound_problem_is_told() -> None:
+    error = acme_errors.from_problem(compound("caa", "rejectedIdentifier"), "the CA", NOW)
+    assert "many; n0.test: caa!; n1.test: rejectedIdentifier!" in error.message
+    many = acme_errors.from_problem(compound(*["dns"] * 25), "the CA", NOW)
+    assert "n9.test" in many.message
+    assert many.message.endswith("and 15 more")
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["caa", "dns"], AuthorizationFailed),
+        (["serverInternal", "dns"], AuthorizationFailed),
+        (["rateLimited", "rejectedIdentifier"], OrderFailed),
+        (["serverInternal", "serverInternal"], CaUnreachable),
+        (["rateLimited"], RateLimited),
+        (["unheardOf"], OrderFailed),
+        ([], OrderFailed),
+    ],
+)
+def test_a_compound_problem_is_the_cas_own_only_when_all_of_it_is(
+    names: list[str], kind: type[IssuanceError]
+) -> None:
+    assert type(acme_errors.from_problem(compound(*names), "the CA", NOW)) is kind
+
+
+def test_a_long_link_of_the_ca_is_shown_whole() -> None:
+    link = f"https://portal.ca.example/unpause?jwt={'x' * 900}"
+    document = {"type": acme_errors.PREFIX + "rateLimited", "detail": f"Please visit: {link}"}
+    error = acme_errors.from_problem(acme_errors.Problem(429, document), "the CA", NOW)
+    assert error.message.endswith(link)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_ca_in_trouble_says_when_to_come_back(status: int) -> None:
+    problem = acme_errors.Problem(status, {}, {"Retry-After": "90"})
+    error = acme_errors.from_problem(problem, "the CA", NOW)
+    assert isinstance(error, CaUnreachable)
+    assert error.retry_at == NOW + timedelta(seconds=90)
+
+
+def test_too_many_requests_are_a_rate_limit_whoever_says_so() -> None:
+    problem = acme_errors.Problem(429, {}, {"Retry-After": "Sat, 21 Nov 2026 12:01:00 GMT"})
+    error = acme_errors.from_problem(problem, "the CA", NOW)
+    assert isinstance(error, RateLimited)
+    assert error.retry_at == NOW + timedelta(minutes=1)
+
+
+def test_a_challenge_that_was_not_found_is_the_dns_and_an_account_that_may_not_is_not() -> None:
+    document = {"type": acme_errors.PREFIX + "unauthorized", "detail": "no TXT"}
+    of_name = acme_errors.of_authorization("*.example.com", "invalid", document)
+    assert type(of_name) is AuthorizationFailed
+    assert of_name.message == "the CA could not validate *.example.com (invalid): no TXT"
+    of_order = acme_errors.of_order(document)
+    assert type(of_order) is OrderFailed
 
 
 def test_a_rate_limit_says_when_to_come_back() -> None:

@@ -1,7 +1,7 @@
 """A CA that refuses, dawdles or talks nonsense gives one clear error, in bounded time."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,27 +27,6 @@ from tests.unit.scripted_authority import Clock, ScriptedAuthority
 
 KEY = Secret(key_pem(private_key()).decode())
 CSR = make_csr(KEY, ["example.com"])
-
-
-@pytest.fixture
-def script() -> Iterator[ScriptedAuthority]:
-    with ScriptedAuthority() as running:
-        yield running
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ca(script: ScriptedAuthority, clock: Clock) -> Iterator[CertificateAuthority]:
-    client = CertificateAuthority(
-        script.directory, KEY, ca_bundle=None, sleep=clock.sleep, now=clock.now
-    )
-    client.use_account(f"{script.url}/account/1")
-    yield client
-    client.close()
 
 
 @pytest.fixture
@@ -122,7 +101,7 @@ def test_an_authorization_that_is_over_is_no_success(
     status: str,
 ) -> None:
     script.replies["/authorization/1"] = [(200, {}, script.authorization(status))]
-    with pytest.raises(IssuanceError):
+    with pytest.raises(AuthorizationFailed, match=status):
         ca.wait_until_valid(order, soon(clock))
 
 
@@ -312,14 +291,15 @@ def test_an_earlier_order_is_taken_up_or_known_to_be_gone(
         ca.order(url, CSR)
 
 
-def test_a_ca_that_is_down_is_unreachable(clock: Clock) -> None:
-    with ScriptedAuthority() as script:
+def test_a_ca_that_is_down_is_unreachable(clock: Clock, tmp_path: Path) -> None:
+    with ScriptedAuthority(tmp_path) as script:
         pass
     client = CertificateAuthority(
-        script.directory, KEY, ca_bundle=None, sleep=clock.sleep, now=clock.now
+        script.directory, KEY, ca_bundle=script.ca_bundle, sleep=clock.sleep, now=clock.now
     )
     try:
         with pytest.raises(CaUnreachable, match="cannot be reached"):
             client.register(None)
     finally:
         client.close()
+    assert clock.slept == []
