@@ -154,7 +154,8 @@ class Nameservers:
                 servers = self._servers_of(zone)
             answer = self._first_answer(name, zone, servers)
             if answer is None:
-                # Where no authority can be asked a resolver has to be, early as it is.
+                # Where no authority can be asked a resolver has to be, early as it is; not DNS over
+                # HTTPS, which is to show the values later and would keep "not there".
                 alias = self._alias_seen_by_resolvers
                 return _Standing(servers, _own_alias(name, alias))
             deeper = None if zone is None else _cut_below(answer, name, zone)

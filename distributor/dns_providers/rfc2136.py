@@ -65,7 +65,11 @@ class Rfc2136:
     def _zone(self, name: dns.name.Name) -> dns.name.Name:
         """Return the zone at that server, by its SOA: in the answer, or beside a negative one."""
         doing = f"finding the zone of {printable(name)}"
-        answer = self._ask(dns.message.make_query(name, dns.rdatatype.SOA), doing)
+        answer, here = self._ask_soa(name, doing), name
+        while len(here) > 1 and _has_alias(here, answer):
+            # A wildcard's alias: what else the answer holds is of the zone that it leads to.
+            here = here.parent()
+            answer = self._ask_soa(here, doing)
         for section in (answer.answer, answer.authority):
             for rrset in section:
                 if rrset.rdtype == dns.rdatatype.SOA and name.is_subdomain(rrset.name):
@@ -76,6 +80,9 @@ class Rfc2136:
             hint="set `server` to the primary nameserver of the zone",
             step="dns",
         )
+
+    def _ask_soa(self, name: dns.name.Name, doing: str) -> dns.message.Message:
+        return self._ask(dns.message.make_query(name, dns.rdatatype.SOA), doing)
 
     def _send(self, update: dns.message.Message, doing: str) -> None:
         answer = self._ask(update, doing)
@@ -115,6 +122,12 @@ class Rfc2136:
                 hint="take the text after `secret` in the key file, without quotes",
                 step="dns",
             ) from None
+
+
+def _has_alias(name: dns.name.Name, answer: dns.message.Message) -> bool:
+    return any(
+        rrset.rdtype == dns.rdatatype.CNAME and rrset.name == name for rrset in answer.answer
+    )
 
 
 def _txt(value: str) -> TXT:

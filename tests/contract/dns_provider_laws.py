@@ -55,6 +55,10 @@ class ProviderRig(ABC):
     def clear(self) -> None:
         """Remove what is left."""
 
+    @abstractmethod
+    def spread(self) -> None:
+        """Have every nameserver behind the provider serve what it was given."""
+
 
 class DnsProviderLaws(ABC):
     """Each provider's class of tests."""
@@ -127,6 +131,41 @@ class DnsProviderLaws(ABC):
         provider.cleanup(Receipt(NAME, (FIRST,)))
         assert (rig.values(NAME), rig.values(DEEPER)) == (set(), {SECOND})
 
+    def test_a_signal_says_when_the_values_are_everywhere_or_there_is_none(
+        self, rig: ProviderRig
+    ) -> None:
+        provider, receipt = rig.provider(), Receipt(NAME, (FIRST, SECOND))
+        provider.present(receipt)
+        has_signal = provider.is_ready(receipt) is not None
+        rig.spread()
+        for _ in range(2):
+            assert provider.is_ready(receipt) is (True if has_signal else None)
+        assert rig.values(NAME) == {FIRST, SECOND}
+
+    def test_a_signal_is_not_given_for_what_does_not_stand(self, rig: ProviderRig) -> None:
+        provider, receipt = rig.provider(), Receipt(NAME, (FIRST, SECOND))
+        assert provider.is_ready(receipt) is not True
+        assert rig.values(NAME) == set()
+        provider.present(Receipt(NAME, (FIRST,)))
+        rig.spread()
+        assert provider.is_ready(receipt) is not True
+        provider.present(receipt)
+        rig.spread()
+        provider.cleanup(receipt)
+        rig.spread()
+        assert provider.is_ready(receipt) is not True
+
+    def test_a_dead_server_gives_no_signal(self, rig: ProviderRig, watch: Watch) -> None:
+        def asked() -> bool | DnsRefused | None:
+            try:
+                return rig.provider_of_a_dead_server().is_ready(Receipt(NAME, (FIRST,)))
+            except DnsRefused as error:
+                return error
+
+        word = asked()
+        watch.hear(word)
+        assert word is None or (isinstance(word, DnsRefused) and word.hint)
+
     def test_an_unknown_key_is_refused(self, rig: ProviderRig, watch: Watch) -> None:
         error = _refused(rig.provider_with_unknown_key(), NAME, watch)
         assert "key" in str(error.hint)
@@ -154,6 +193,7 @@ class DnsProviderLaws(ABC):
         provider = rig.provider()
         watch.hear(provider, vars(provider))
         provider.present(Receipt(NAME, (FIRST,)))
+        provider.is_ready(Receipt(NAME, (FIRST,)))
         provider.cleanup(Receipt(NAME, (FIRST,)))
 
 

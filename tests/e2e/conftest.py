@@ -16,10 +16,14 @@ def make_bind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeBind]:
     """Start further BINDs: `make_bind(Zone(...), ..., recursion=True)`."""
     with ExitStack() as running:
 
-        def make(*zones: Zone, recursion: bool = True) -> Bind:
+        def make(
+            *zones: Zone, recursion: bool = True, forward_to: tuple[str, int] | None = None
+        ) -> Bind:
             folder = tmp_path_factory.mktemp("bind")
             chosen = zones or (Zone("example.test"),)
-            return running.enter_context(Bind(folder, zones=chosen, recursion=recursion))
+            return running.enter_context(
+                Bind(folder, zones=chosen, recursion=recursion, forward_to=forward_to)
+            )
 
         yield make
 

@@ -58,6 +58,8 @@ class Zone:
     origin: str
     grants: Sequence[str] = ()
     lines: Sequence[str] = ()
+    negative: int = 10
+    """Seconds for which a resolver may keep that something is not there."""
 
     def statement(self, key_name: str) -> str:
         grants = self.grants or [f"name _acme-challenge.{self.origin}. TXT"]
@@ -72,7 +74,7 @@ class Zone:
             (
                 f"$ORIGIN {self.origin}.",
                 "$TTL 60",
-                "@ IN SOA ns1 hostmaster 1 3600 600 86400 10",
+                f"@ {max(60, self.negative)} IN SOA ns1 admin 1 3600 600 86400 {self.negative}",
                 "@ IN NS ns1",
                 "ns1 IN A 127.0.0.1",
                 *self.lines,
@@ -85,7 +87,8 @@ class Bind:
     """BIND's named on a free port of 127.0.0.1, as whoever runs the tests.
 
     It resolves for loopback, since Pebble follows no aliases, but knows a root zone of its own and
-    so asks nobody outside.
+    so asks nobody outside; with `forward_to` it asks that server for all it does not serve itself.
+    Where there is an IPv6 loopback it listens there, too.
     """
 
     def __init__(
@@ -94,10 +97,12 @@ class Bind:
         *,
         zones: Sequence[Zone] = (Zone("example.test"),),
         recursion: bool = True,
+        forward_to: tuple[str, int] | None = None,
     ) -> None:
         self.folder = folder
         self.zones = tuple(zones)
         self.recursion = recursion
+        self.forward_to = forward_to
         self.key = TsigKey()
         self.address = "127.0.0.1"
         self.port = 0
@@ -166,17 +171,22 @@ class Bind:
             "$TTL 60\n. IN SOA ns. hostmaster. 1 3600 600 86400 10\n"
             ". IN NS ns.\nns. IN A 127.0.0.1\n"
         )
-        recursion = "recursion yes; allow-recursion { 127.0.0.0/8; };"
+        recursion = "recursion yes; allow-recursion { 127.0.0.0/8; ::1; };"
+        rest = 'zone "." { type primary; file "root.db"; };\n'
+        if self.forward_to is not None:
+            address, port = self.forward_to
+            recursion += f" forward only; forwarders {{ {address} port {port}; }};"
+            rest = ""
         text = (
             f'key "{self.key.name}" {{ algorithm hmac-sha256; secret "{self.key.secret}"; }};\n'
             f'options {{ directory "{zone_folder}"; pid-file "{self.folder}/named.pid"; '
             f'session-keyfile "{self.folder}/session.key"; '
             f'managed-keys-directory "{self.folder}"; '
-            f"listen-on port {self.port} {{ {self.address}; }}; listen-on-v6 {{ none; }}; "
+            f"listen-on port {self.port} {{ {self.address}; }}; "
+            f"listen-on-v6 port {self.port} {{ ::1; }}; "
             f"{recursion if self.recursion else 'recursion no;'} dnssec-validation no; "
-            "allow-transfer { none; }; notify no; empty-zones-enable no; };\n"
-            "controls { };\n"
-            'zone "." { type primary; file "root.db"; };\n'
+            f'allow-transfer {{ key "{self.key.name}"; }}; notify no; empty-zones-enable no; }};\n'
+            f"controls {{ }};\n{rest}"
         )
         path.touch(mode=0o600)
         path.write_text(text + "".join(zone.statement(self.key.name) for zone in self.zones))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from distributor.clients.nameservers import Nameservers
-from distributor.clients.propagation import Wanted
+from distributor.clients.nameservers import Nameservers, no_signal
+from distributor.clients.propagation import Progress, Signal, Wanted
 from distributor.dns_providers.challenges import MARK, Challenges, rehearse
 from distributor.dns_providers.contract import Receipt
 from distributor.model.errors import DistributorError, DnsRefused, Interrupted, SecretError
@@ -21,6 +21,10 @@ class Zone:
         self.records: dict[str, set[str]] = {}
         self.seen: list[Receipt] = []
         self.fails: dict[str, DistributorError] = {}
+        self.aliases: dict[str, str] = {}
+        self.signals: list[bool | None] = []
+        self.heard: list[bool | None] = []
+        """What waiting heard of the signal."""
 
     def present(self, receipt: Receipt) -> None:
         assert set(self.journal.challenges("home")[receipt.name]) >= set(receipt.values)
@@ -28,8 +32,9 @@ class Zone:
         self.seen.append(receipt)
         self.records.setdefault(receipt.name, set()).update(receipt.values)
 
-    def is_ready(self, receipt: Receipt) -> bool | None:  # noqa: ARG002 - it has no signal
-        return None
+    def is_ready(self, receipt: Receipt) -> bool | None:
+        assert receipt in self.seen
+        return self.signals.pop(0) if self.signals else None
 
     def cleanup(self, receipt: Receipt) -> None:
         self._fail("cleanup", receipt.name)
@@ -41,16 +46,32 @@ class Zone:
             raise error
 
 
+class SeesAll(Zone):
+    """Looks, when it presents the first of some receipts, whether the others are noted too."""
+
+    def present(self, receipt: Receipt) -> None:
+        if not self.seen:
+            assert self.journal.challenges("home") == dict.fromkeys(PLACES, ("v",))
+        super().present(receipt)
+
+
 class Names(Nameservers):
-    """Follows no alias, and waits as `zone` says."""
+    """Follows the aliases of `zone`, and waits as it says."""
 
     def __init__(self, zone: Zone) -> None:
         self._zone = zone
 
     def follow(self, name: str) -> str:
-        return name
+        return self._zone.aliases.get(name, name)
 
-    def wait_for(self, wanted: Wanted, *_more: object) -> None:
+    def wait_for(
+        self,
+        wanted: Wanted,
+        timeout: timedelta,  # noqa: ARG002 - the client's
+        progress: Progress,  # noqa: ARG002 - the client's
+        signal: Signal = no_signal,
+    ) -> None:
+        self._zone.heard.append(signal())
         for name in wanted:
             self._zone._fail("wait", name)
 
@@ -124,5 +145,81 @@ def test_a_stop_removes_what_was_published(zone: Zone) -> None:
     with pytest.raises(Interrupted):
         rehearse(challenges(zone), NAMES, quiet)
     assert len(zone.seen) == 1
+    assert not any(zone.records.values())
+    assert zone.journal.challenges("home") == {}
+
+
+VALUES = [(place, "v") for place in PLACES]
+
+
+def test_every_value_is_noted_before_the_first_is_published(tmp_path: Path) -> None:
+    zone = SeesAll(OrderJournal(tmp_path / "orders"))
+    challenges(zone).publish(VALUES, quiet)
+    assert [receipt.name for receipt in zone.seen] == PLACES
+
+
+def test_names_that_lead_to_one_end_are_published_in_one_call(zone: Zone) -> None:
+    zone.aliases = {PLACES[0]: "end.test", PLACES[1]: "end.test"}
+    values = [(PLACES[0], "a"), (PLACES[1], "b"), (PLACES[0], "c"), (PLACES[2], "d")]
+    challenges(zone).publish([*values, values[0]], quiet)
+    assert zone.seen == [Receipt("end.test", ("a", "b", "c")), Receipt(PLACES[2], ("d",))]
+
+
+def test_a_value_is_removed_where_it_was_put_although_the_alias_leads_elsewhere_now(
+    zone: Zone,
+) -> None:
+    zone.aliases = {PLACES[0]: "old.test"}
+    challenges(zone).publish([(PLACES[0], "a")], quiet)
+    zone.aliases = {PLACES[0]: "new.test"}
+    challenges(zone).publish([(PLACES[0], "b")], quiet)
+    assert zone.records == {"old.test": {"a"}, "new.test": {"b"}}
+    assert challenges(zone).remove() == ()
+    assert not any(zone.records.values())
+    assert zone.journal.challenges("home") == {}
+
+
+@pytest.mark.parametrize("failing", range(3))
+def test_one_that_cannot_be_removed_keeps_none_of_the_others(zone: Zone, failing: int) -> None:
+    challenges(zone).publish(VALUES, quiet)
+    zone.fails[f"cleanup {PLACES[failing]}"] = DnsRefused("may not delete")
+    (line,) = challenges(zone).remove()
+    assert PLACES[failing] in line
+    assert zone.journal.challenges("home") == {PLACES[failing]: ("v",)}
+    assert {name for name, values in zone.records.items() if values} == {PLACES[failing]}
+
+
+def test_a_stop_during_removal_is_passed_on_once_all_were_tried(zone: Zone) -> None:
+    challenges(zone).publish(VALUES, quiet)
+    zone.fails[f"cleanup {PLACES[0]}"] = Interrupted("stopped")
+    with pytest.raises(Interrupted):
+        challenges(zone).remove()
+    assert zone.journal.challenges("home") == {PLACES[0]: ("v",)}
+    assert zone.records == {PLACES[0]: {"v"}, PLACES[1]: set(), PLACES[2]: set()}
+
+
+@pytest.mark.parametrize(
+    ("signals", "heard"),
+    [
+        ([None, None, None], None),
+        ([True, True, True], True),
+        ([True, False, True], False),
+        ([True, None, True], None),
+        ([None, False, None], False),
+    ],
+)
+def test_the_signal_is_that_of_all_receipts(
+    zone: Zone, signals: list[bool | None], heard: bool | None
+) -> None:
+    zone.signals = signals
+    challenges(zone).publish(VALUES, quiet)
+    assert zone.heard == [heard]
+
+
+def test_a_value_that_fails_to_be_published_leaves_all_noted_for_removal(zone: Zone) -> None:
+    zone.fails[f"present {PLACES[1]}"] = DnsRefused("may not write")
+    with pytest.raises(DnsRefused):
+        challenges(zone).publish(VALUES, quiet)
+    assert zone.records == {PLACES[0]: {"v"}}
+    assert challenges(zone).remove() == ()
     assert not any(zone.records.values())
     assert zone.journal.challenges("home") == {}

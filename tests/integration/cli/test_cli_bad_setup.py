@@ -207,6 +207,7 @@ def no_nameserver(house: House) -> None:
 
 
 def no_resolver(house: House) -> None:
+    house.rewrite(f'nameservers = ["{house.nameserver}"]', "")
     house.rewrite(f'resolvers = ["{house.nameserver}"]', f'resolvers = ["{NOBODY}"]')
 
 
@@ -230,7 +231,7 @@ def secret_missing(house: House) -> None:
     ("spoil", "kind", "says", "hint"),
     [
         (no_nameserver, "DnsRefused", f"no connection to {NOBODY}", "is it running"),
-        (no_resolver, "DnsRefused", f"looking up CNAME of {CHALLENGE}", "is it running"),
+        (no_resolver, "DnsRefused", f"looking up SOA of {ZONE}", "is it running"),
         (unknown_key, "DnsRefused", "does not know the TSIG key", "correct `key_name`"),
         (wrong_secret, "DnsRefused", "does not accept the TSIG signature", "correct `key`"),
         (no_base64, "DnsRefused", "'acme-key' is not base64", "after `secret`"),
