@@ -9,7 +9,7 @@ DistributorError                 host, step, what to try
 ├── StateError                   the state folder cannot be read or written
 ├── SecretError                  a secret's reference gives no value
 ├── BundleError                  the certificate, chain and key do not make a bundle
-│   ├── KeyMismatch  BrokenChain  NameNotCovered  Expired  WeakKey  EncryptedKey
+│   ├── KeyMismatch  BrokenChain  NameNotCovered  Expired  Revoked  WeakKey  EncryptedKey
 ├── HostError
 │   ├── Unreachable              may be retried
 │   ├── Untrusted  AuthRefused   never retried
@@ -22,7 +22,7 @@ DistributorError                 host, step, what to try
 │   │   └── BudgetSpent          a limit that we know of: the CA was not asked
 │   └── BackingOff               earlier tries failed: when the next one is due
 ├── PlanError
-│   ├── StalePlan  UnsafePlan  Held  Ambiguous
+│   ├── StalePlan  UnsafePlan  Held  Ambiguous  InUse
 └── DeliveryError
     └── ApplyFailed  VerifyFailed  RollbackFailed
 ```
@@ -129,6 +129,10 @@ class NameNotCovered(BundleError):  # noqa: N818 - the name is the message
 
 class Expired(BundleError):  # noqa: N818 - the name is the message
     """The leaf, or an intermediate, is not valid now."""
+
+
+class Revoked(BundleError):  # noqa: N818 - the name is the message
+    """The CA revoked the leaf."""
 
 
 class WeakKey(BundleError):  # noqa: N818 - the name is the message
@@ -265,6 +269,10 @@ class Held(PlanError):  # noqa: N818 - the name is the message
 
 class Ambiguous(PlanError):  # noqa: N818 - the name is the message
     """More than one entry or service answers to what the inventory names, or none does."""
+
+
+class InUse(PlanError):  # noqa: N818 - the name is the message
+    """A certificate that is to be revoked is still served, or nobody can tell whether it is."""
 
 
 class DeliveryError(DistributorError):
