@@ -47,12 +47,8 @@ def write(path: Path, content: bytes) -> None:
     make_folder(path.parent)
     temporary = temporary_for(path)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            create(temporary, content)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -62,6 +58,15 @@ def write(path: Path, content: bytes) -> None:
         raise StateError(
             f"cannot write {path}: {error.strerror}", hint="check the disk and the folder's owner"
         ) from error
+
+
+def create(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet, for its owner alone; raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
