@@ -32,6 +32,7 @@ def issue(
     from distributor.access import utc_now
     from distributor.cli.deliver import stopping
     from distributor.cli.logs import start_logging
+    from distributor.cli.pruning import prune
     from distributor.model.report import Report
     from distributor.obtaining import IssueTerms, obtain_each
     from distributor.render.progress import shown_progress
@@ -52,6 +53,7 @@ def issue(
         terms = IssueTerms(renew_now=renew_now, asked_for=frozenset(names))
         sources = {name: workshop.source(name) for name in chosen}
         obtained = obtain_each(sources, terms, progress, stop, utc_now)
+        prune(store, console)
     report = Report(
         started=started,
         seconds=(utc_now() - started).total_seconds(),

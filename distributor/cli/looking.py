@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from distributor.cli.settings import Settings
     from distributor.model.chain import Chain
-    from distributor.model.hosts import Inventory, StartTls, WantedCertificate
+    from distributor.model.hosts import Inventory, StartTls
     from distributor.model.pem import PrivateKey
-    from distributor.store import Store
+    from distributor.wiring import Workshop
 
 _USUAL_ROOTS: Final = "known to clients (Mozilla's list)"
 _SETS: Final = ("", "RSA-", "ECC-")
@@ -116,7 +116,8 @@ def _stored(settings: "Settings", inventory: "Inventory", name: str) -> Shown:
 
     store = settings.store()
     wanted = inventory.certificates[name]
-    source = Workshop(inventory, store, threading.Event()).source(name)
+    workshop = Workshop(inventory, store, threading.Event())
+    source = workshop.source(name)
     ready, stored, hints = source.current(), store.bundles.current(name), source.look()
     due = source.due(ready.held if ready else None, hints, utc_now())
     if ready is None or stored is None:
@@ -130,26 +131,45 @@ def _stored(settings: "Settings", inventory: "Inventory", name: str) -> Shown:
         chain=read_chain(certificates, load_roots(wanted.ca_bundle), utc_now()),
         roots=_roots_words(wanted.ca_bundle),
         renewal=renewal,
-        budget=_budget(store, wanted),
+        budget=_budget(workshop, name),
         version=stored.version,
         versions=store.bundles.versions(name),
         revoked=store.bundles.revocations(name),
     )
 
 
-def _budget(store: "Store", wanted: "WantedCertificate") -> tuple[str, ...]:  # noqa: ARG001 - what a ledger of requests is asked with
-    """Return what the rate limits of the certificate's CA leave, one line each."""
-    return ()
+def _budget(workshop: "Workshop", name: str) -> tuple[str, ...]:
+    """Return what the rate limits of the certificate's CAs leave, one line each."""
+    from distributor.access import utc_now
+    from distributor.model.hosts import AcmeSource
+    from distributor.render.budget import budget_lines
+
+    source = workshop.inventory.certificates[name].source
+    if not isinstance(source, AcmeSource):
+        return ()
+    events, asks = workshop.store.ledger.events(), workshop.acme(name).asks()
+    return tuple(
+        f"{ca.ca}: {line}" if source.fallback else line
+        for ca, ask in zip((source, *source.fallback), asks, strict=True)
+        for line in budget_lines(events, ask, utc_now())
+    )
 
 
 def _served(host: str, port: int, ways: Ways) -> Shown:
     from distributor.access import utc_now
+    from distributor.clients import legacy_tls
     from distributor.clients.tls import is_ip, load_roots, served_chain
     from distributor.model.chain import read_chain
+    from distributor.model.errors import ProtocolError
     from distributor.model.hosts import SocketAddress
 
     address, name = SocketAddress(host, port), ways.server_name or host
-    certificates = served_chain(address, name, starttls=ways.starttls, legacy=ways.legacy_tls)
+    try:
+        certificates = served_chain(address, name, starttls=ways.starttls, legacy=ways.legacy_tls)
+    except ProtocolError as error:
+        if error.hint == legacy_tls.HINT:
+            error.hint = "it speaks only old TLS: --legacy-tls looks at it all the same"
+        raise
     return Shown(
         what=str(address),
         certificates=certificates,

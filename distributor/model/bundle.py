@@ -248,9 +248,14 @@ def key_type(certificate: x509.Certificate) -> str:
         key = certificate.public_key()
     except MALFORMED:
         return "unknown"
-    if isinstance(key, rsa.RSAPublicKey):
+    return key_type_of(key)
+
+
+def key_type_of(key: object) -> str:
+    """Return the type of a private or public key in the inventory's words."""
+    if isinstance(key, rsa.RSAPublicKey | rsa.RSAPrivateKey):
         return f"rsa{key.key_size}"
-    if isinstance(key, ec.EllipticCurvePublicKey):
+    if isinstance(key, ec.EllipticCurvePublicKey | ec.EllipticCurvePrivateKey):
         return f"ec{key.key_size}"
     return type(key).__name__
 
