@@ -18,7 +18,6 @@ ENCRYPTION: Final = (
     "read it; older ones say that the passphrase is wrong"
 )
 """Why this one, in a line: what older systems read too, 3DES or RC2 with SHA-1, protects little."""
-_ROUNDS: Final = 100_000
 _SEQUENCE: Final = 0x30
 _VERSION: Final = bytes.fromhex("020103")
 """The INTEGER 3 that a PFX begins with (RFC 7292 section 4)."""
@@ -77,7 +76,6 @@ def make_pkcs12(bundle: Bundle, name: str, passphrase: Secret) -> bytes:
     key = private_key_from(bundle.private_key_pem.reveal().encode("ascii"), "the private key")
     encryption = (
         PrivateFormat.PKCS12.encryption_builder()
-        .kdf_rounds(_ROUNDS)
         .key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC)
         .hmac_hash(SHA256())
         .build(passphrase.reveal().encode("utf-8"))

@@ -10,7 +10,20 @@ from tests.certs import pem, self_signed
 from tests.integration.cli.conftest import MakeHouse
 from tests.integration.cli.house import House, run, stored_bundle
 
-COMMANDS = ("status", "check", "issue", "show", "trust", "demo", "lab", "lab up")
+COMMANDS = (
+    "status",
+    "check",
+    "issue",
+    "show",
+    "export",
+    "revoke",
+    "account",
+    "account rollover",
+    "trust",
+    "demo",
+    "lab",
+    "lab up",
+)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
