@@ -49,7 +49,8 @@ def account(context: click.Context, settings: Settings, /) -> None:
 def rollover(context: click.Context, settings: Settings, /, ca: str | None) -> None:
     """Give the accounts a new key each; account URL and certificates stay as they are.
 
-    Exit code 1 when one could not get it; its old key is then still the one that counts.
+    Exit code 1 when one did not get it. Where the answer was lost, the next run asks the CA which
+    key it knows.
     """
     from distributor.cli.deliver import require_known
     from distributor.cli.logs import start_logging
