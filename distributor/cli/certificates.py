@@ -125,8 +125,9 @@ def show(
     shows what is served there. Without arguments, every certificate of the inventory.
     """
     from distributor.access import utc_now
-    from distributor.cli.looking import Ways, look_at
+    from distributor.cli.looking import look_at
     from distributor.cli.shown import FILES, shown_as_json, shown_lines
+    from distributor.cli.ways import Ways
 
     ways = Ways(
         passphrase=passphrase,

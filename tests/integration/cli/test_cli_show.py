@@ -298,6 +298,17 @@ def test_a_box_s_own_certificate_is_told(tmp_path: Path, roots: Path) -> None:
     assert "ends at the unknown root Test Root" in ran.out
 
 
+def test_a_key_that_may_not_be_read_is_a_note(tmp_path: Path, issued: Issued, roots: Path) -> None:
+    write(tmp_path / "live" / "cert.pem", issued.fullchain_pem)
+    (tmp_path / "live" / "privkey.pem").symlink_to("/proc/self/mem")  # no one reads its beginning
+
+    ran, data = shown(tmp_path / "live", roots)
+
+    assert ran.code == 0, ran.err
+    assert "whether it fits the leaf is not known" in ran.out
+    assert data.report["shown"][0]["key_fits"] is None
+
+
 def test_a_fullchain_that_is_of_another_time_is_told(
     tmp_path: Path, two: Authority, issued: Issued, roots: Path
 ) -> None:
@@ -306,6 +317,33 @@ def test_a_fullchain_that_is_of_another_time_is_told(
     write(tmp_path / "live" / "fullchain.pem", two.issue([NAME]).fullchain_pem)
     ran, _ = shown(tmp_path / "live", roots)
     assert "fullchain.pem is not cert.pem and chain.pem one after the other" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("certificate", "chain", "key"),
+    [
+        ("_.example.test.crt", "_.example.test.issuer.crt", "_.example.test.key"),
+        ("fullchain.cer", "ca.cer", "*.example.test.key"),
+    ],
+    ids=["lego", "acme.sh"],
+)
+def test_folders_of_lego_and_acme_sh_are_known(
+    tmp_path: Path, issued: Issued, roots: Path, certificate: str, chain: str, key: str
+) -> None:
+    folder = tmp_path / "kept"
+    write(folder / certificate, issued.fullchain_pem)
+    write(folder / chain, issued.chain_pem)
+    write(folder / key, issued.private_key_pem)
+    if certificate == "fullchain.cer":
+        write(folder / key.replace(".key", ".cer"), issued.certificate_pem)
+
+    ran, data = shown(folder, roots)
+
+    assert ran.code == 0, ran.err
+    [one] = data.report["shown"]
+    assert one["key_fits"] is True
+    assert (one["chain"]["complete"], one["chain"]["findings"]) == (True, [])
+    assert without_key(ran, issued)
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04 no zip", zipped({"x.txt": b"x"})])
@@ -318,7 +356,8 @@ def test_a_zip_without_a_certificate_is_an_error(tmp_path: Path, content: bytes)
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     ran = run("show", str(tmp_path))
     assert ran.code == 1
-    assert "holds neither cert.pem nor fullchain.pem" in ran.err
+    assert "holds no certificate by a name that is known" in ran.err
+    assert "acme.sh" in ran.err
 
 
 # -- ports -------------------------------------------------------------------------------------
