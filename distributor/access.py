@@ -161,6 +161,7 @@ def trust_for(
         pinned=pinned,
         verified_leaf=verified,
         during_delivery={one.leaf for one in certificates} | _earlier_leaves(host, access, store),
+        revoked=store.bundles.revoked_leaves(),
     )
 
 

@@ -7,7 +7,13 @@ from datetime import datetime
 from typing import Protocol
 
 from distributor.model.bundle import Bundle, Certificate
-from distributor.model.errors import BundleError, DistributorError, Interrupted, IssuanceError
+from distributor.model.errors import (
+    BundleError,
+    DistributorError,
+    Interrupted,
+    IssuanceError,
+    Revoked,
+)
 from distributor.model.renewal import Hints, Renewal
 from distributor.model.report import CertificateOutcome
 from distributor.model.reviewed import Reviewed, is_fulfilled
@@ -222,6 +228,8 @@ def _current(
         )
     shown = ready.held.certificate
     try:
+        if ready.held.is_revoked:
+            raise Revoked("the certificate was revoked", hint="obtain a new one")
         ready.bundle.require((), now)
     except BundleError as error:
         return Obtained(

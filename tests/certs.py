@@ -190,6 +190,19 @@ def authority(
     return Authority(certificate=_signed(builder, signer), key=own, parent=parent)
 
 
+def cross_signed(subject: Authority, by: Authority) -> x509.Certificate:
+    """Return a certificate for the name and key of one CA that another CA signed."""
+    builder = _builder(
+        subject.certificate.subject,
+        by.certificate.subject,
+        NOW - 365 * DAY,
+        NOW + 3650 * DAY,
+        subject.key,
+    )
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+    return _signed(builder, by.key)
+
+
 def hierarchy(intermediates: int) -> Authority:
     """Return the CA that issues leaves with a chain of that many intermediates."""
     issuer = authority("Test Root")

@@ -1,16 +1,18 @@
 """`distribute issue` and `distribute show`: certificates in the store, in files and on ports."""
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from distributor.cli.passphrase import Passphrase, passphrase_options
 from distributor.cli.settings import OK, Settings, global_options, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from distributor.model.hosts import Inventory
+    from distributor.model.hosts import Inventory, StartTls
     from distributor.model.report import Report
 
 
@@ -30,6 +32,7 @@ def issue(
     from distributor.access import utc_now
     from distributor.cli.deliver import stopping
     from distributor.cli.logs import start_logging
+    from distributor.cli.pruning import prune
     from distributor.model.report import Report
     from distributor.obtaining import IssueTerms, obtain_each
     from distributor.render.progress import shown_progress
@@ -50,6 +53,7 @@ def issue(
         terms = IssueTerms(renew_now=renew_now, asked_for=frozenset(names))
         sources = {name: workshop.source(name) for name in chosen}
         obtained = obtain_each(sources, terms, progress, stop, utc_now)
+        prune(store, console)
     report = Report(
         started=started,
         seconds=(utc_now() - started).total_seconds(),
@@ -86,19 +90,53 @@ def _print_issued(settings: Settings, report: "Report") -> None:
 
 
 @click.command(epilog="Example: distribute show home; distribute show nas.example.com:5001")
-@click.argument("things", nargs=-1, metavar="[CERT|FILE|HOST:PORT]...")
+@click.argument("things", nargs=-1, metavar="[CERT|FILE|./FOLDER|ZIP|HOST:PORT]...")
+@click.option(
+    "--starttls",
+    type=click.Choice(["ftp", "smtp", "imap", "ldap"]),
+    help="HOST:PORT begins in plain text, as this protocol does.",
+)
+@click.option("--legacy-tls", is_flag=True, help="Allow TLS below 1.2 at HOST:PORT.")
+@click.option("--server-name", metavar="NAME", help="Ask HOST:PORT for this name (SNI).")
+@click.option(
+    "--ca-bundle",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Judge files and ports by these roots, not by the usual ones.",
+)
+@passphrase_options
 @global_options
 @click.pass_context
-def show(context: click.Context, settings: Settings, /, things: tuple[str, ...]) -> None:
+def show(
+    context: click.Context,
+    settings: Settings,
+    /,
+    things: tuple[str, ...],
+    starttls: "StartTls | None",
+    legacy_tls: bool,
+    server_name: str | None,
+    ca_bundle: Path | None,
+    passphrase: Passphrase,
+) -> None:
     """Show certificates: names, key, chain and whether it is complete, days left, renewal.
 
-    A name of the inventory shows what the store holds for it; a path shows a PEM file; HOST:PORT
+    A name of the inventory shows what the store holds for it. A path shows a file (PEM, DER,
+    PKCS#12), a folder with cert.pem and chain.pem or fullchain.pem, or the zip that DSM exports; no
+    key is needed, none is shown, and of one that is there it is said whether it fits. HOST:PORT
     shows what is served there. Without arguments, every certificate of the inventory.
     """
     from distributor.access import utc_now
-    from distributor.cli.shown import look_at, shown_as_json, shown_lines
+    from distributor.cli.looking import look_at
+    from distributor.cli.shown import FILES, shown_as_json, shown_lines
+    from distributor.cli.ways import Ways
 
-    found = look_at(settings, things)
+    ways = Ways(
+        passphrase=passphrase,
+        ca_bundle=ca_bundle,
+        starttls=starttls,
+        legacy_tls=legacy_tls,
+        server_name=server_name,
+    )
+    found = look_at(settings, things, ways)
     if settings.as_json:
         print_json(
             {"version": 0, "exit": OK, "shown": [shown_as_json(one, utc_now()) for one in found]}
@@ -108,4 +146,6 @@ def show(context: click.Context, settings: Settings, /, things: tuple[str, ...])
         for one in found:
             for line in shown_lines(one, utc_now()):
                 console.print(line, soft_wrap=True)
+        if any(one.chain is not None for one in found):
+            console.print(FILES, soft_wrap=True)
     context.exit(OK)

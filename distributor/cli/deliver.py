@@ -41,6 +41,7 @@ def deliver(
 ) -> int:
     """Do the run and print its report; return the exit code."""
     from distributor.access import utc_now
+    from distributor.cli.pruning import prune
     from distributor.render.progress import shown_progress
     from distributor.render.text import error_lines
     from distributor.sync import Run, run
@@ -77,6 +78,8 @@ def deliver(
         report = run(
             order, lambda found: workshop.tools(found, progress.step), progress, stop, utc_now
         )
+        if not dry_run:
+            prune(store, console)
     unsaved = _write_plan(save_plan, report) if save_plan is not None else None
     _print(settings, report)
     if unsaved is None:

@@ -1,18 +1,24 @@
-"""What `distribute show` looks at, and how it prints it."""
+"""What `distribute show` found, and how it prints it."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cryptography import x509
     from rich.text import Text
 
-    from distributor.cli.settings import Settings
+    from distributor.model.bundle import Certificate
     from distributor.model.chain import Chain
-    from distributor.model.hosts import Inventory
+    from distributor.model.revocation import Revocation
+
+FILES = (
+    "In files: cert.pem is the leaf; chain.pem the intermediates in this order, which DSM calls "
+    "intermediate certificate; fullchain.pem both; privkey.pem the key. The root is in none."
+)
+"""The forum's question, answered once per command."""
+_INDENT = " " * 13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,62 +27,132 @@ class Shown:
 
     what: str
     certificates: "tuple[x509.Certificate, ...]"
-    """Leaf first; empty for a certificate that there is none of yet."""
+    """As they stand there; empty for a certificate that there is none of yet."""
     chain: "Chain | None"
+    roots: str = ""
+    """Where the roots come from that the chain is judged by."""
+    holds: str = ""
+    """What a file is, in words."""
+    key_fits: bool | None = None
+    """Whether the private key that came along belongs to the leaf; None where none did."""
+    server_name: str | None = None
+    """The name that a port was asked for."""
+    notes: tuple[str, ...] = ()
     renewal: str | None = None
     """For a certificate of the inventory: when it is due and why."""
+    budget: tuple[str, ...] = ()
+    """For a certificate of the inventory: what its CA's rate limits leave."""
+    version: str | None = None
+    """The one of `versions` that is shown."""
     versions: tuple[str, ...] = ()
+    revoked: "Mapping[str, Revocation]" = field(default_factory=dict)
+    """Those of `versions` that were revoked."""
 
+    @property
+    def leaf(self) -> "x509.Certificate | None":
+        """The leaf, wherever it stands; None where there is none."""
+        if self.chain is None or self.chain.leaf_at is None:
+            return None
+        return self.certificates[self.chain.leaf_at]
 
-def look_at(settings: "Settings", things: Sequence[str]) -> list[Shown]:
-    """Return what `things` are: names of the inventory, files, or HOST:PORT.
+    def about(self) -> "Certificate | None":
+        """Return what may be shown of the leaf."""
+        from distributor.model.bundle import describe
 
-    Raises UsageError for one that is none of these, and the error of whatever could not be read.
-    """
-    if not things:
-        inventory = settings.load_inventory()
-        return [_stored(settings, inventory, name) for name in inventory.certificates]
-    return [_one(settings, thing) for thing in things]
+        return describe((self.leaf,), self.what) if self.leaf is not None else None
+
+    def covers_server_name(self) -> bool | None:
+        """Tell whether the leaf is valid for the name that was asked for; None without one."""
+        from distributor.model.bundle import covers
+
+        about = self.about()
+        if about is None or self.server_name is None:
+            return None
+        return covers(about.names, self.server_name)
 
 
 def shown_lines(one: Shown, now: datetime) -> "Iterator[Text]":
     """Give the lines of one thing."""
     from rich.text import Text
 
-    from distributor.model.bundle import describe
+    from distributor.model.text import printable
+
+    yield Text(printable(one.what), style="bold")
+    if one.holds:
+        yield Text(f"    holds    {one.holds}")
+    yield from _leaf_lines(one, now)
+    if one.chain is not None:
+        yield from _chain_lines(one.chain, one.roots)
+    if one.key_fits is not None:
+        said = "fits the leaf" if one.key_fits else "belongs to another certificate"
+        yield Text(f"    privkey  {said}", style="" if one.key_fits else "red")
+    for note in one.notes:
+        yield Text(f"    note     {printable(note)}", style="yellow")
+    if one.version is not None and one.version in one.revoked:
+        yield Text(f"    revoked  {one.revoked[one.version]}", style="red")
+    if one.renewal is not None:
+        yield Text(f"    renewal  {one.renewal}")
+    for line in one.budget:
+        yield Text(f"    budget   {line}")
+    if one.versions:
+        yield Text(f"    held     {', '.join(_version_words(one))}")
+
+
+def _leaf_lines(one: Shown, now: datetime) -> "Iterator[Text]":
+    from rich.text import Text
+
     from distributor.model.text import printable
     from distributor.render.words import days_left
 
-    yield Text(printable(one.what), style="bold")
-    if one.certificates:
-        about = describe(one.certificates, one.what)
-        names = ", ".join(printable(name) for name in about.names) or "(none)"
-        yield Text(f"    leaf     {about.leaf}")
-        yield Text(f"    names    {names}")
-        yield Text(f"    key      {about.key_type}, {about.key}")
-        leaf = one.certificates[0]
-        begins, ends = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-        yield Text(f"    valid    {begins:%Y-%m-%d} to {ends:%Y-%m-%d} ({days_left(ends, now)})")
-    if one.chain is not None:
-        yield Text(f"    chain    {one.chain.verdict}")
-        for link in one.chain.links:
-            ends = link.not_after
-            yield Text(f"             {link.role:12} {link.subject}, until {ends:%Y-%m-%d}")
-    if one.renewal is not None:
-        yield Text(f"    renewal  {one.renewal}")
-    if one.versions:
-        yield Text(f"    held     {', '.join(one.versions)}")
+    about = one.about()
+    if about is None or about.not_before is None or about.not_after is None:
+        return
+    names = ", ".join(printable(name) for name in about.names) or "(none)"
+    yield Text(f"    leaf     {about.leaf}")
+    line = Text(f"    names    {names}")
+    if one.covers_server_name() is False:
+        line.append(f" (not {printable(one.server_name)})", style="red")
+    yield line
+    yield Text(f"    key      {about.key_type}, {about.key}")
+    begins, ends = about.not_before, about.not_after
+    yield Text(f"    valid    {begins:%Y-%m-%d} to {ends:%Y-%m-%d} ({days_left(ends, now)})")
+
+
+def _chain_lines(chain: "Chain", roots: str) -> "Iterator[Text]":
+    from rich.text import Text
+
+    yield Text(f"    chain    {chain.verdict}")
+    if chain.is_complete and chain.leaf_at is not None:
+        yield Text(f"{_INDENT}{_explained(chain, roots)}")
+    for link in chain.links:
+        yield Text(
+            f"{_INDENT}{link.role:12} {link.subject}, signed by {link.issuer}, "
+            f"until {link.not_after:%Y-%m-%d}"
+        )
+    for finding in chain.findings:
+        yield Text(f"{_INDENT}! {finding.name}: {finding.text}", style="yellow")
+
+
+def _explained(chain: "Chain", roots: str) -> str:
+    count = chain.intermediates
+    lead = f"{count} intermediate{'s' * (count != 1)}" if count else "no intermediate is needed"
+    sent = "is sent, too" if chain.is_root_sent else "is not sent"
+    return f"{lead}; the root {chain.root} is {roots}, and {sent}"
+
+
+def _version_words(one: Shown) -> Iterator[str]:
+    for version in one.versions:
+        noted = one.revoked.get(version)
+        yield version if noted is None else f"{version} (revoked: {noted.reason})"
 
 
 def shown_as_json(one: Shown, now: datetime) -> dict[str, Any]:
     """Return one thing as plain data."""
-    from distributor.model.bundle import describe
     from distributor.model.times import rfc3339
 
     data: dict[str, Any] = {"what": one.what, "chain": None}
-    if one.certificates:
-        about, leaf = describe(one.certificates, one.what), one.certificates[0]
-        ends = leaf.not_valid_after_utc
+    about = one.about()
+    if about is not None and about.not_before is not None and about.not_after is not None:
         data |= {
             "leaf": about.leaf,
             "names": list(about.names),
@@ -84,107 +160,50 @@ def shown_as_json(one: Shown, now: datetime) -> dict[str, Any]:
             "issuer": about.issued_by,
             "key_type": about.key_type,
             "key": about.key,
-            "not_before": rfc3339(leaf.not_valid_before_utc),
-            "not_after": rfc3339(ends),
-            "days_left": int((ends - now).total_seconds() // 86400),
+            "not_before": rfc3339(about.not_before),
+            "not_after": rfc3339(about.not_after),
+            "days_left": int((about.not_after - now).total_seconds() // 86400),
         }
     if one.chain is not None:
-        data["chain"] = {
-            "complete": one.chain.is_complete,
-            "root": one.chain.root,
-            "verdict": one.chain.verdict,
-            "links": [
-                {
-                    "role": link.role,
-                    "subject": link.subject,
-                    "issuer": link.issuer,
-                    "fingerprint": link.fingerprint,
-                    "not_after": rfc3339(link.not_after),
-                }
-                for link in one.chain.links
-            ],
+        data |= {
+            "chain": _chain_as_json(one.chain, one.roots),
+            "holds": one.holds or None,
+            "key_fits": one.key_fits,
+            "server_name": one.server_name,
+            "covers_server_name": one.covers_server_name(),
+            "notes": list(one.notes),
+            "budget": list(one.budget),
+            "revoked": {
+                version: {"when": rfc3339(noted.when), "reason": noted.reason}
+                for version, noted in one.revoked.items()
+            },
         }
     return data | {"renewal": one.renewal, "versions": list(one.versions)}
 
 
-def _one(settings: "Settings", thing: str) -> Shown:
-    from distributor.model.errors import InventoryError, UsageError
+def _chain_as_json(chain: "Chain", roots: str) -> dict[str, Any]:
+    from distributor.model.times import rfc3339
 
-    if Path(thing).is_file():
-        return _file(Path(thing))
-    host, colon, port = thing.rpartition(":")
-    if colon and host and port.isdecimal() and 0 < int(port) < 65536:  # noqa: PLR2004 - TCP ports
-        return _port(host.strip("[]"), int(port))
-    try:
-        inventory = settings.load_inventory()
-    except InventoryError:
-        if settings.inventory_path().exists():
-            raise
-        raise UsageError(
-            f"'{thing}' is no file and no HOST:PORT, and there is no inventory to find it in",
-            hint="name the inventory with -i",
-        ) from None
-    from distributor.cli.deliver import require_known
-
-    require_known("certificate", thing, inventory.certificates)
-    return _stored(settings, inventory, thing)
-
-
-def _stored(settings: "Settings", inventory: "Inventory", name: str) -> Shown:
-    import threading
-
-    from distributor.access import utc_now
-    from distributor.clients.tls import load_roots
-    from distributor.model.chain import read_chain
-    from distributor.wiring import Workshop
-
-    store = settings.store()
-    wanted = inventory.certificates[name]
-    source = Workshop(inventory, store, threading.Event()).source(name)
-    ready, hints = source.current(), source.look()
-    due = source.due(ready.held if ready else None, hints, utc_now())
-    if ready is None:
-        reason = due.reason if due else "none"
-        return Shown(what=name, certificates=(), chain=None, renewal=f"due now: {reason}")
-    renewal = f"due now: {due.reason}" if due else f"due {source.outlook(ready.held, hints)}"
-    leaf = ready.bundle.leaf
-    certificates = (leaf, *ready.bundle.chain)
-    return Shown(
-        what=name,
-        certificates=certificates,
-        chain=read_chain(certificates, load_roots(wanted.ca_bundle)),
-        renewal=renewal,
-        versions=store.bundles.versions(name),
-    )
-
-
-def _file(path: Path) -> Shown:
-    from distributor.clients.tls import load_roots
-    from distributor.model.chain import read_chain
-    from distributor.model.errors import UsageError
-    from distributor.model.pem import SIZE_LIMIT, certificates_from
-
-    try:
-        with path.open("rb") as file:
-            content = file.read(SIZE_LIMIT + 1)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror}", hint="correct the path or its mode"
-        ) from error
-    certificates = certificates_from(content, str(path))
-    chain = read_chain(certificates, load_roots(None))
-    return Shown(what=str(path), certificates=certificates, chain=chain)
-
-
-def _port(host: str, port: int) -> Shown:
-    from distributor.clients.tls import load_roots, served_chain
-    from distributor.model.chain import read_chain
-    from distributor.model.hosts import SocketAddress
-
-    address = SocketAddress(host, port)
-    certificates = served_chain(address, host)
-    return Shown(
-        what=str(address),
-        certificates=certificates,
-        chain=read_chain(certificates, load_roots(None)),
-    )
+    missing = chain.missing
+    return {
+        "complete": chain.is_complete,
+        "root": chain.root,
+        "root_sent": chain.is_root_sent,
+        "roots": roots,
+        "intermediates": chain.intermediates,
+        "verdict": chain.verdict,
+        "missing": None
+        if missing is None
+        else {"issuer": missing.issuer, "of": missing.of, "url": missing.url},
+        "findings": [{"name": one.name, "text": one.text} for one in chain.findings],
+        "links": [
+            {
+                "role": link.role,
+                "subject": link.subject,
+                "issuer": link.issuer,
+                "fingerprint": link.fingerprint,
+                "not_after": rfc3339(link.not_after),
+            }
+            for link in chain.links
+        ],
+    }

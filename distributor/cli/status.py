@@ -57,7 +57,7 @@ def status(
     seen = (
         [(one.host, served) for one in readings for served in one.served]
         if services
-        else _probed(chosen)
+        else probed(chosen)
     )
     good = all(_is_well(one, wanted) for _, one in seen)
     code = OK if good and all(one.error is None for one in readings) else NOT_WELL
@@ -88,7 +88,8 @@ def stored_certificates(
     }
 
 
-def _probed(hosts: "Sequence[Host]") -> "list[tuple[Host, Served]]":
+def probed(hosts: "Sequence[Host]") -> "list[tuple[Host, Served]]":
+    """Shake hands with every endpoint of the hosts, many at once."""
     from distributor.clients.tls import probe
 
     endpoints = [(host, endpoint) for host in hosts for endpoint in host.endpoints]

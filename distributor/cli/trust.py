@@ -170,6 +170,12 @@ def _pin(
 
     shown = fingerprint_of(leaf)
     known = store.trust.pinned(host.name)
+    if shown in store.bundles.revoked_leaves():
+        raise Untrusted(
+            "the leaf that it serves was revoked: it proves nothing",
+            hint="bring another certificate to the box by hand first",
+            step="trust",
+        )
     if fingerprint is not None and fingerprint != shown:
         raise Untrusted(
             f"it serves another leaf than {fingerprint}",

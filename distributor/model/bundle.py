@@ -33,7 +33,7 @@ from distributor.model.times import rfc3339
 NEXT: Final = "next:"
 """Begins the symbol that stands for the fingerprint of a leaf still to be issued."""
 
-_MALFORMED: Final = (
+MALFORMED: Final = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -149,7 +149,7 @@ def assemble(*, certificate: bytes, chain: bytes = b"", private_key: bytes) -> B
     leaf, *rest = dict.fromkeys(given)  # keeps the order, drops what was handed in twice
     links = tuple(rest)
     key = private_key_from(private_key, "the private key")
-    if _spki_of(leaf) != _spki(key.public_key()):
+    if not fits(key, leaf):
         raise KeyMismatch(
             "the private key does not belong to the leaf",
             hint=_hint_for_key(_spki(key.public_key()), links),
@@ -181,7 +181,7 @@ def describe(certificates: Sequence[x509.Certificate], name: str) -> Certificate
     try:
         common_name, issuer = common_name_of(leaf.subject), common_name_of(leaf.issuer)
         issued_by = issuer or printable(leaf.issuer.rfc4514_string())
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise BundleError("the leaf has malformed names", hint="obtain a new one") from error
     return Certificate(
         name=name,
@@ -222,7 +222,7 @@ def subject_names(leaf: x509.Certificate) -> tuple[str, ...]:
         extension = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return ()
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise BundleError("the leaf has malformed extensions", hint="obtain a new one") from error
     alternatives = extension.value
     names = {name.lower() for name in alternatives.get_values_for_type(x509.DNSName)}
@@ -246,11 +246,16 @@ def key_type(certificate: x509.Certificate) -> str:
     """Return the key's type in the inventory's words, such as `rsa2048` or `ec256`."""
     try:
         key = certificate.public_key()
-    except _MALFORMED:
+    except MALFORMED:
         return "unknown"
-    if isinstance(key, rsa.RSAPublicKey):
+    return key_type_of(key)
+
+
+def key_type_of(key: object) -> str:
+    """Return the type of a private or public key in the inventory's words."""
+    if isinstance(key, rsa.RSAPublicKey | rsa.RSAPrivateKey):
         return f"rsa{key.key_size}"
-    if isinstance(key, ec.EllipticCurvePublicKey):
+    if isinstance(key, ec.EllipticCurvePublicKey | ec.EllipticCurvePrivateKey):
         return f"ec{key.key_size}"
     return type(key).__name__
 
@@ -269,13 +274,13 @@ def anchored(certificates: Sequence[x509.Certificate], roots: Collection[x509.Ce
 
 
 def _require_signed(leaf: x509.Certificate, links: tuple[x509.Certificate, ...]) -> None:
-    if links and _is_ca(leaf):
+    if links and is_ca(leaf):
         raise BrokenChain(
             "the first certificate is a CA's, not the leaf", hint="put the leaf first"
         )
     signed, what = leaf, "the leaf"
     for number, issuer in enumerate(links, 1):
-        if not (_is_ca(issuer) and is_signed_by(signed, issuer)):
+        if not (is_ca(issuer) and is_signed_by(signed, issuer)):
             raise BrokenChain(
                 f"certificate {number} of the chain does not sign {what}",
                 hint=f"{what} was issued by {_shown(signed.issuer)}, "
@@ -288,15 +293,21 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     """Tell whether `issuer` is named as issuer and its key made the signature."""
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, *_MALFORMED):
+    except (InvalidSignature, *MALFORMED):
         return False
     return True
 
 
-def _is_ca(certificate: x509.Certificate) -> bool:
+def fits(key: PrivateKey, certificate: x509.Certificate) -> bool:
+    """Tell whether a private key belongs to a certificate."""
+    return _spki_of(certificate) == _spki(key.public_key())
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    """Tell whether it may sign other certificates (RFC 5280 section 4.2.1.9)."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, *_MALFORMED):
+    except (x509.ExtensionNotFound, *MALFORMED):
         return False
 
 
@@ -310,7 +321,7 @@ def _hint_for_key(spki: bytes, links: tuple[x509.Certificate, ...]) -> str:
 def _spki_of(certificate: x509.Certificate) -> bytes | None:
     try:
         return _spki(certificate.public_key())
-    except _MALFORMED:
+    except MALFORMED:
         return None
 
 

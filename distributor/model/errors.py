@@ -9,7 +9,7 @@ DistributorError                 host, step, what to try
 ├── StateError                   the state folder cannot be read or written
 ├── SecretError                  a secret's reference gives no value
 ├── BundleError                  the certificate, chain and key do not make a bundle
-│   ├── KeyMismatch  BrokenChain  NameNotCovered  Expired  WeakKey  EncryptedKey
+│   ├── KeyMismatch  BrokenChain  NameNotCovered  Expired  Revoked  WeakKey  EncryptedKey
 ├── HostError
 │   ├── Unreachable              may be retried
 │   ├── Untrusted  AuthRefused   never retried
@@ -21,7 +21,7 @@ DistributorError                 host, step, what to try
 │   ├── RateLimited (BudgetSpent)   when to come back; the latter without asking the CA
 │   └── BackingOff               earlier tries failed: when the next one is due
 ├── PlanError
-│   ├── StalePlan  UnsafePlan  Held  Ambiguous
+│   ├── StalePlan  UnsafePlan  Held  Ambiguous  InUse
 └── DeliveryError
     └── ApplyFailed  VerifyFailed  RollbackFailed
 ```
@@ -128,6 +128,10 @@ class NameNotCovered(BundleError):  # noqa: N818 - the name is the message
 
 class Expired(BundleError):  # noqa: N818 - the name is the message
     """The leaf, or an intermediate, is not valid now."""
+
+
+class Revoked(BundleError):  # noqa: N818 - the name is the message
+    """The CA revoked the leaf."""
 
 
 class WeakKey(BundleError):  # noqa: N818 - the name is the message
@@ -264,6 +268,10 @@ class Held(PlanError):  # noqa: N818 - the name is the message
 
 class Ambiguous(PlanError):  # noqa: N818 - the name is the message
     """More than one entry or service answers to what the inventory names, or none does."""
+
+
+class InUse(PlanError):  # noqa: N818 - the name is the message
+    """A certificate that is to be revoked is still served, or nobody can tell whether it is."""
 
 
 class DeliveryError(DistributorError):

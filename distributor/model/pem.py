@@ -53,6 +53,16 @@ def certificates_from(pem: bytes, what: str) -> tuple[x509.Certificate, ...]:
     return tuple(_certificate(body, f"{what}, certificate {n}") for n, body in enumerate(blocks, 1))
 
 
+def der_certificate(content: bytes) -> x509.Certificate | None:
+    """Return the certificate that `content` is in DER; None when it is something else."""
+    try:
+        certificate = x509.load_der_x509_certificate(content)
+        _ = certificate.subject, certificate.issuer
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
+        return None
+    return certificate
+
+
 def private_key_from(pem: bytes, what: str) -> PrivateKey:
     """Return the one private key of `pem`.
 
@@ -73,6 +83,11 @@ def private_key_from(pem: bytes, what: str) -> PrivateKey:
         )
     label, body = keys[0]
     return usable_key(_key(label, body, what), what)
+
+
+def has_private_key(pem: bytes, what: str) -> bool:
+    """Tell whether there is a block of a private key, readable or not."""
+    return any(label in _KEY_LABELS or label == _ENCRYPTED_LABEL for label, _ in _blocks(pem, what))
 
 
 def usable_key(key: object, what: str) -> PrivateKey:

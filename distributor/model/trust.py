@@ -41,6 +41,8 @@ class Trust:
     keys: frozenset[str] = frozenset()
     pinned_late: PinnedLeaf | None = None
     """A leaf that had ended when a person pinned it, as on a box that lay on a shelf."""
+    revoked: frozenset[str] = frozenset()
+    """Leaves that count for nobody, whatever else says so: their key may be in other hands."""
 
     def check(self, leaf: x509.Certificate, now: datetime) -> None:
         """Raise Untrusted unless `leaf` is one of those.
@@ -49,6 +51,14 @@ class Trust:
         pinned it in spite of that; a pinned key, which the inventory names, has no end.
         """
         shown = fingerprint(leaf)
+        if shown in self.revoked:
+            raise Untrusted(
+                f"it serves {shown}, which was revoked: whoever has its key could pretend to be "
+                f"{self.host}",
+                hint="bring another certificate to the box by hand, then: "
+                f"distribute trust {self.host}",
+                step="trust",
+            )
         if spki_fingerprint(leaf) in self.keys:
             return
         if shown not in self.leaves:
@@ -79,26 +89,28 @@ def trust_of(
     pinned: PinnedLeaf | None,
     verified_leaf: str | None,
     during_delivery: Iterable[str],
+    revoked: frozenset[str] = frozenset(),
 ) -> Trust:
     """Return whom to believe: the first basis that applies, alone, and the leaves of a delivery.
 
     The bases are the inventory's `tls_pin` (a public key), the leaf of trust.toml, and a leaf that
     a CA vouches for (`verified_leaf`: verified by the caller against `server_name`). Leaves of the
     delivery (the new one and the one a rollback would bring back) are believed only on top of a
-    basis. Raises Untrusted when there is none.
+    basis, and a leaf in `revoked` never. Raises Untrusted when there is no basis.
     """
     extra = frozenset(during_delivery)
     if tls_pin is not None:
-        return Trust(host=host, leaves=extra, keys=frozenset({tls_pin}))
+        return Trust(host=host, leaves=extra, keys=frozenset({tls_pin}), revoked=revoked)
     if pinned is not None:
         is_late = pinned.by == BY_PERSON and pinned.since > pinned.not_after
         return Trust(
             host=host,
             leaves=extra | {pinned.leaf},
             pinned_late=pinned if is_late else None,
+            revoked=revoked,
         )
     if verified_leaf is not None:
-        return Trust(host=host, leaves=extra | {verified_leaf})
+        return Trust(host=host, leaves=extra | {verified_leaf}, revoked=revoked)
     raise Untrusted(
         f"the TLS certificate of {host} was never pinned",
         hint=f"compare it with the box's own, then: distribute trust {host}",

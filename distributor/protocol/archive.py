@@ -1,6 +1,7 @@
 """The zip that DSM exports: three PEM files, and nothing else that we would believe."""
 
 import io
+import stat
 import struct
 import zipfile
 import zlib
@@ -17,6 +18,8 @@ MEMBER_LIMIT: Final = 1 << 20
 KeyFamily = Literal["RSA", "ECC"]
 """The families of keys, as DSM names them."""
 _OWN_CA: Final = "syno-ca-cert.pem"
+_UNIX: Final = 3
+"""The system of a zip's member whose attributes are Unix modes (APPNOTE 4.4.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,40 @@ def parse_export(content: bytes, family: KeyFamily = "RSA") -> ExportedPair:
             )
     except _UNREADABLE as error:
         raise _refused("the exported archive does not hold cert.pem and privkey.pem") from error
+
+
+def members_of(content: bytes, wanted: Collection[str]) -> dict[str, bytes]:
+    """Return those of the `wanted` members that a zip has, by name; read as in `parse_export`.
+
+    Raises ProtocolError when it is no zip, or one of them is encrypted or too large.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = [name for name in wanted if name in archive.namelist()]
+            return {name: _member(archive, name) for name in names}
+    except _UNREADABLE as error:
+        raise _refused("it is no zip archive that can be read") from error
+
+
+def make_export(certificate: bytes, chain: bytes, private_key: bytes) -> bytes:
+    """Return a zip with the names that DSM's export has (dsm-web-api facts 3.6).
+
+    Without a chain there is no chain.pem. Only its owner may read what is unpacked from it.
+    """
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {
+            "cert.pem": certificate,
+            "chain.pem": chain,
+            "privkey.pem": private_key,
+        }.items():
+            if content:
+                member = zipfile.ZipInfo(name)  # of 1980: the same pair makes the same archive
+                member.compress_type = zipfile.ZIP_DEFLATED
+                member.create_system = _UNIX
+                member.external_attr = (stat.S_IFREG | 0o600) << 16
+                archive.writestr(member, content)
+    return packed.getvalue()
 
 
 _UNREADABLE: Final = (

@@ -213,7 +213,7 @@ class Acme:
             certificate=stored.bundle.certificate(self.wanted.name, self.roots()),
             ca=stored.ca,
             profile=stored.profile,
-            is_revoked=stored.is_revoked,
+            is_revoked=stored.revoked is not None,
         )
         return Ready(held, stored.bundle)
 

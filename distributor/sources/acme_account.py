@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from distributor.clients.certificate_authority import CertificateAuthority, ExternalAccountKey
+from distributor.model.bundle import key_type_of
 from distributor.model.errors import OrderFailed
 from distributor.model.hosts import AcmeSource, KeyType
 from distributor.model.keys import new_private_key
+from distributor.model.pem import private_key_from
 from distributor.model.secret import Secret
 from distributor.sources.contract import Progress
 from distributor.store import Account, Accounts
@@ -50,6 +52,14 @@ class StoredAccount:
         """The CA's URL of the account; None while none is registered."""
         known = self._known()
         return known.url if known is not None else None
+
+    @property
+    def key_type(self) -> str | None:
+        """The type of its key in the inventory's words; None while there is none."""
+        known = self._known()
+        if known is None:
+            return None
+        return key_type_of(private_key_from(known.key_pem.reveal().encode(), "the account key"))
 
     def sign_in(self, progress: Progress) -> CertificateAuthority:
         """Return a client that signs as the account, which is registered when there is none.

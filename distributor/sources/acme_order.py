@@ -93,7 +93,7 @@ class AcmeOrder:
         """Return the order under way if it can still be used, else a new one."""
         noted = self._noted()
         order = self._taken_up(authority, noted) if noted is not None else None
-        if noted is not None and noted.key_type == self.wanted.key_type:
+        if noted is not None and self._is_usable(noted):
             pending = replace(noted, url=None)
         else:
             pending = self._fresh()
@@ -103,6 +103,12 @@ class AcmeOrder:
             self.store.orders.save(self.wanted.name, pending)
             return pending, order.update(csr_pem=pending.csr_pem)
         return self._new(authority, pending, progress)
+
+    def _is_usable(self, noted: PendingOrder) -> bool:
+        """Tell whether a certificate for the key of a noted order would be what is wanted now."""
+        return noted.key_type == self.wanted.key_type and not self.store.bundles.is_compromised(
+            noted.private_key_pem
+        )
 
     def _noted(self) -> PendingOrder | None:
         """Return the order under way if it is for what is wanted now, whatever its key type."""
@@ -118,7 +124,7 @@ class AcmeOrder:
         if not noted.is_asked:
             return None
         # Until its URL was noted, nothing was requested for an order: any key will do.
-        is_ours = noted.url is not None and noted.key_type == self.wanted.key_type
+        is_ours = noted.url is not None and self._is_usable(noted)
         try:
             url = noted.url or authority.open_order(
                 self.wanted.names,
@@ -176,7 +182,9 @@ class AcmeOrder:
     def _new_key(self) -> Secret:
         current = self.store.bundles.current(self.wanted.name) if self.wanted.reuse_key else None
         if current is not None and key_type(current.bundle.leaf) == self.wanted.key_type:
-            return current.bundle.private_key_pem
+            key = current.bundle.private_key_pem
+            if not self.store.bundles.is_compromised(key):
+                return key
         return new_private_key(self.wanted.key_type)
 
     def _finished(

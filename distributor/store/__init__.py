@@ -4,15 +4,17 @@ Folders have mode 700 and files 600 from their first byte; every file is written
 file, fsync and rename, so that a cut leaves the old content or the new.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from distributor.model.errors import LockedError, StateError
 from distributor.store.accounts import Account, Accounts
 from distributor.store.bundles import Bundles, Stored
 from distributor.store.devices import DeviceTokens
-from distributor.store.files import make_folder
+from distributor.store.files import make_folder, sweep
 from distributor.store.holding import HoldsFile
 from distributor.store.ledger import Ledger
 from distributor.store.orders import OrderJournal, PendingOrder
@@ -61,7 +63,8 @@ class Store:
     def lock(self) -> Iterator[None]:
         """Hold the run lock; raises LockedError at once when another run holds it.
 
-        The lock is the operating system's own: it ends with the process, however that ends.
+        The lock is the operating system's own: it ends with the process, however that ends. What
+        killed processes left half written is removed first.
         """
         from filelock import FileLock, Timeout
 
@@ -78,6 +81,21 @@ class Store:
                 f"cannot lock {self.folder}: {error.strerror}", hint="check its owner and mode"
             ) from error
         try:
+            sweep(self.folder, time.time())
             yield
         finally:
             lock.release()
+
+    def prune(self, now: datetime) -> tuple[tuple[str, str], ...]:
+        """Remove versions of certificates that nobody needs; return name and version of each.
+
+        The leaves that trust, holds and the last snapshot of each host speak of stay. The caller
+        holds the run lock. Raises StateError, with nothing removed, when one of these cannot be
+        read.
+        """
+        referred = self.trust.leaves() | self.holds.leaves() | self.snapshots.leaves()
+        return tuple(
+            (name, version)
+            for name in self.bundles.names()
+            for version in self.bundles.prune(name, referred, now)
+        )

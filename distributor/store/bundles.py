@@ -3,21 +3,47 @@
 import json
 import logging
 import re
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from distributor.model.bundle import Bundle, Certificate, assemble, describe, fingerprint
+from cryptography import x509
+
+from distributor.model.bundle import (
+    Bundle,
+    Certificate,
+    assemble,
+    describe,
+    fingerprint,
+    fits,
+    spki_fingerprint,
+)
 from distributor.model.errors import BundleError, StateError
-from distributor.model.pem import certificates_from
+from distributor.model.keeping import Version, expendable
+from distributor.model.pem import certificates_from, private_key_from
+from distributor.model.revocation import Revocation, revocation_as_json, revocation_from_json
+from distributor.model.secret import Secret
 from distributor.model.times import rfc3339
-from distributor.store.files import make_folder, read, sync_folder, write
+from distributor.store.files import (
+    is_temporary,
+    make_folder,
+    read,
+    remove,
+    remove_folder,
+    sync_folder,
+    write,
+)
 
 log = logging.getLogger(__name__)
 
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 _LAST = "origin.json"
-"""Written last: a version that has it is whole, one without was cut while it was saved."""
+"""Written last and removed first: a version that has it is whole, one without was cut while it was
+saved or removed."""
+_REVOKED = "revoked.json"
+_FILES = ("privkey.pem", "cert.pem", "chain.pem", "fullchain.pem", _REVOKED)
+"""Of a version, beside the last; the key goes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +58,14 @@ class Stored:
     """The CA's profile that was asked for."""
     order: str | None = None
     """The CA's URL of the order that it came from."""
-    is_revoked: bool = False
+    revoked: Revocation | None = None
 
 
 class Bundles:
-    """`certificates/NAME/<version>/{cert,chain,fullchain,privkey}.pem` and `NAME/current`."""
+    """`certificates/NAME/<version>/{cert,chain,fullchain,privkey}.pem` and `NAME/current`.
+
+    A version that was revoked has `revoked.json` beside them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -46,16 +75,8 @@ class Bundles:
 
         Raises StateError or BundleError when what is there cannot be read.
         """
-        written = read(self._folder / name / "current")
-        if written is None:
-            return None
-        version = written.decode("ascii", errors="replace").strip()
-        if not _VERSION.fullmatch(version):
-            raise StateError(
-                f"{self._folder / name / 'current'} names no version",
-                hint="put the name of one of the folders beside it there",
-            )
-        return self._load(name, version)
+        version = self._current(name)
+        return None if version is None else self.load(name, version)
 
     def versions(self, name: str) -> tuple[str, ...]:
         """Return the versions held, oldest first."""
@@ -121,7 +142,7 @@ class Bundles:
         mark = leaf.removeprefix("sha256:")[:12]
         for version in self.versions(name):
             if version.endswith(mark):
-                return self._load(name, version).ca or None
+                return self.load(name, version).ca or None
         return None
 
     def by_leaf(self, leaf: str) -> Bundle | None:
@@ -130,12 +151,13 @@ class Bundles:
         if not self._folder.is_dir():
             return None
         for folder in filter(_is_whole, sorted(self._folder.glob(f"*/*-{mark}"))):
-            stored = self._load(folder.parent.name, folder.name)
+            stored = self.load(folder.parent.name, folder.name)
             if fingerprint(stored.bundle.leaf) == leaf:
                 return stored.bundle
         return None
 
-    def _load(self, name: str, version: str) -> Stored:
+    def load(self, name: str, version: str) -> Stored:
+        """Return one version; raises StateError or BundleError when it cannot be read."""
         folder = self._folder / name / version
         parts = {
             part: read(folder / file)
@@ -161,8 +183,125 @@ class Bundles:
                 hint=f"remove {folder.parent / 'current'} to obtain a new certificate",
             ) from error
         bundle = assemble(certificate=certificate, chain=parts["chain"] or b"", private_key=key)
-        return Stored(version=version, bundle=bundle, ca=ca, profile=profile, order=order)
+        return Stored(
+            version=version,
+            bundle=bundle,
+            ca=ca,
+            profile=profile,
+            order=order,
+            revoked=_revocation(folder),
+        )
+
+    def mark_revoked(self, name: str, version: str, revocation: Revocation) -> Stored:
+        """Note that the CA revoked a version, for good."""
+        stored = self.load(name, version)
+        content = json.dumps(revocation_as_json(revocation), indent=1).encode("ascii")
+        write(self._folder / name / version / _REVOKED, content)
+        return replace(stored, revoked=revocation)
+
+    def revocations(self, name: str) -> dict[str, Revocation]:
+        """Return the versions that were revoked, oldest first; reads no key."""
+        found = {one: _revocation(self._folder / name / one) for one in self.versions(name)}
+        return {version: noted for version, noted in found.items() if noted is not None}
+
+    def revoked_leaves(self) -> frozenset[str]:
+        """Return the fingerprints of all leaves that were revoked, of any certificate."""
+        return frozenset(fingerprint(leaf) for leaf, _ in self._revoked())
+
+    def is_compromised(self, private_key_pem: Secret) -> bool:
+        """Tell whether a certificate with this key was revoked because the key was compromised.
+
+        Raises BundleError when it is no key.
+        """
+        key = private_key_from(private_key_pem.reveal().encode("utf-8"), "the private key")
+        return any(noted.is_compromise and fits(key, leaf) for leaf, noted in self._revoked())
+
+    def prune(self, name: str, referred: Collection[str], now: datetime) -> tuple[str, ...]:
+        """Remove versions that nobody needs, and what a cut left; return those that went.
+
+        `referred` has the leaves that must stay. The caller holds the run lock.
+        """
+        folder = self._folder / name
+        gone = expendable(self._held(name), current=self._current(name), referred=referred, now=now)
+        for version in gone:
+            remove(folder / version / _LAST)
+            sync_folder(folder / version)  # else a power cut could leave it whole, but for the key
+        for place in [p for p in folder.iterdir() if _VERSION.fullmatch(p.name) and p.is_dir()]:
+            if not _is_whole(place):
+                _remove_rest(place)
+        return gone
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all certificates that anything is held of."""
+        if not self._folder.is_dir():
+            return ()
+        return tuple(sorted(folder.name for folder in self._folder.iterdir() if folder.is_dir()))
+
+    def _current(self, name: str) -> str | None:
+        """Return the version that is current; raises StateError for a pointer that names none."""
+        written = read(self._folder / name / "current")
+        if written is None:
+            return None
+        version = written.decode("ascii", errors="replace").strip()
+        if not _VERSION.fullmatch(version):
+            raise StateError(
+                f"{self._folder / name / 'current'} names no version",
+                hint="put the name of one of the folders beside it there",
+            )
+        return version
+
+    def _held(self, name: str) -> Iterator[Version]:
+        """Give what bears on keeping each version; one that cannot be read is not judged."""
+        for version in self.versions(name):
+            leaf = self._leaf(name, version)
+            if leaf is None:
+                continue
+            revoked = _revocation(self._folder / name / version)
+            yield Version(
+                name=version,
+                leaf=fingerprint(leaf),
+                key=spki_fingerprint(leaf),
+                not_after=leaf.not_valid_after_utc,
+                compromised=revoked is not None and revoked.is_compromise,
+            )
+
+    def _revoked(self) -> Iterator[tuple[x509.Certificate, Revocation]]:
+        for name in self.names():
+            for version, noted in self.revocations(name).items():
+                leaf = self._leaf(name, version)
+                if leaf is not None:
+                    yield leaf, noted
+
+    def _leaf(self, name: str, version: str) -> x509.Certificate | None:
+        written = read(self._folder / name / version / "cert.pem")
+        try:
+            return certificates_from(written or b"", "the leaf")[0]
+        except BundleError as error:
+            log.warning("store certificate=%s version=%s error=%s", name, version, error.kind)
+            return None
 
 
 def _is_whole(version: Path) -> bool:
     return (version / _LAST).is_file()
+
+
+def _revocation(version: Path) -> Revocation | None:
+    written = read(version / _REVOKED)
+    if written is None:
+        return None
+    try:
+        return revocation_from_json(json.loads(written))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateError(
+            f"{version / _REVOKED} cannot be read",
+            hint="remove it, and revoke the certificate again: distribute revoke",
+        ) from error
+
+
+def _remove_rest(version: Path) -> None:
+    """Remove what there is of a version that is not whole; foreign files keep its folder."""
+    for file in _FILES:
+        remove(version / file)
+    for left in [path for path in version.iterdir() if is_temporary(path)]:
+        remove(left)
+    remove_folder(version)

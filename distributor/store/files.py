@@ -1,13 +1,22 @@
 """How a file of the state folder is written and read."""
 
+import errno
+import logging
 import os
+import re
 import secrets
 from pathlib import Path
+from typing import Final
 
 from distributor.model.errors import StateError
 
+log = logging.getLogger(__name__)
+
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+LEFTOVER_SECONDS: Final = 86_400.0
+"""A temporary file older than this is of a process that was killed: a write takes milliseconds."""
+_TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}")
 
 
 def make_folder(folder: Path) -> None:
@@ -36,14 +45,10 @@ def write(path: Path, content: bytes) -> None:
     Raises StateError, the old content unharmed, when it cannot be written.
     """
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    temporary = temporary_for(path)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            create(temporary, content)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -53,6 +58,15 @@ def write(path: Path, content: bytes) -> None:
         raise StateError(
             f"cannot write {path}: {error.strerror}", hint="check the disk and the folder's owner"
         ) from error
+
+
+def create(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet, for its owner alone; raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -102,3 +116,41 @@ def remove(path: Path) -> None:
         raise StateError(
             f"cannot remove {path}: {error.strerror}", hint="check its owner and mode"
         ) from error
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove the folder if it is there and empty."""
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}:
+            raise StateError(
+                f"cannot remove {folder}: {error.strerror}", hint="check its owner and mode"
+            ) from error
+
+
+def temporary_for(path: Path) -> Path:
+    """Return a new name beside `path` for what is to take its place."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+
+
+def is_temporary(path: Path) -> bool:
+    """Tell whether it has a name that `temporary_for` gives."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def sweep(folder: Path, now: float) -> None:
+    """Remove the temporary files that killed processes left below `folder`, a day ago or earlier.
+
+    `now` is in seconds since the epoch. What cannot be removed is logged and does no harm.
+    """
+    for path in folder.rglob(".*"):
+        if not is_temporary(path):
+            continue
+        try:
+            if path.is_file() and now - path.lstat().st_mtime > LEFTOVER_SECONDS:
+                path.unlink()
+        except FileNotFoundError:
+            pass  # another process was quicker
+        except OSError as error:
+            log.warning("state file=%s step=sweep error=%s", path, error.strerror)

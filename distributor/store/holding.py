@@ -19,6 +19,11 @@ class HoldsFile:
         """Return what is remembered of `host`, or None; raises StateError for a broken file."""
         return self._tables.read(host, _parsed)
 
+    def leaves(self) -> frozenset[str]:
+        """Return the leaves that any host did not take."""
+        held = [self.of(host) for host in self._tables.hosts()]
+        return frozenset(leaf for one in held if one is not None for leaf in one.leaves)
+
     def put(self, host: str, hold: Hold | None) -> None:
         """Remember `hold` of `host`, or forget it for None; writes only what changes."""
         with self._tables.changing(host) as table:

@@ -36,6 +36,11 @@ class HostTables:
         with self._readable():
             return parse(table)
 
+    def hosts(self) -> tuple[str, ...]:
+        """Return the hosts that have a table; raises StateError as `read` does."""
+        with self._lock:
+            return tuple(self._hosts())
+
     @contextmanager
     def changing(self, host: str) -> Iterator[dict[str, Any]]:
         """Give the host's table (empty where there is none) to change; it is written at the end.

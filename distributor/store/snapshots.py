@@ -7,7 +7,7 @@ from pathlib import Path
 from distributor.model.bundle import Bundle, assemble
 from distributor.model.errors import StateError
 from distributor.model.snapshot import Snapshot, snapshot_as_json, snapshot_from_json
-from distributor.model.state import Address, address_key
+from distributor.model.state import LEAF, Address, address_key
 from distributor.store.files import make_folder, read, write
 
 _FILE = "snapshot.json"
@@ -39,6 +39,19 @@ class Snapshots:
             if written is not None:
                 return _loaded(taken, written)
         return None
+
+    def leaves(self) -> frozenset[str]:
+        """Return the leaves in the newest snapshot of each host: what a rollback brings back."""
+        if not self._folder.is_dir():
+            return frozenset()
+        hosts = sorted(folder.name for folder in self._folder.iterdir() if folder.is_dir())
+        newest = [snapshot for host in hosts if (snapshot := self.last(host)) is not None]
+        return frozenset(
+            leaf
+            for snapshot in newest
+            for facts in snapshot.before.facts.values()
+            if isinstance(leaf := facts.get(LEAF), str)
+        )
 
 
 def _loaded(folder: Path, written: bytes) -> Snapshot:

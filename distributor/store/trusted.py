@@ -23,6 +23,12 @@ class TrustFile:
         """Return what a person pinned for `host` last, or None."""
         return self._tables.read(host, _parsed_by_person)
 
+    def leaves(self) -> frozenset[str]:
+        """Return all leaves that are pinned for any host, by whom ever."""
+        hosts = self._tables.hosts()
+        pins = [*map(self.pinned, hosts), *map(self.by_person, hosts)]
+        return frozenset(one.leaf for one in pins if one is not None)
+
     def pin(self, host: str, leaf: PinnedLeaf) -> None:
         """Pin `leaf` for `host`; what a person pinned stays beside what a delivery brought."""
         written = {

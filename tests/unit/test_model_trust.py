@@ -186,3 +186,21 @@ def test_a_leaf_without_end_never_ends() -> None:
     # RFC 5280 section 4.1.2.5 gives this date to certificates that are to live for ever.
     leaf = CA.issue(("attic",), not_after=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)).leaf
     of(pin=pinned(fingerprint(leaf))).check(leaf, NOW)
+
+
+@pytest.mark.parametrize("basis", ["key", "pin", "verified", "delivery"])
+def test_a_revoked_leaf_is_nobody_s_whatever_speaks_for_it(basis: str) -> None:
+    shown = fingerprint(LEAF)
+    trust = trust_of(
+        "attic",
+        tls_pin=spki_fingerprint(LEAF) if basis == "key" else None,
+        pinned=pinned(shown if basis == "pin" else "sha256:x"),
+        verified_leaf=shown if basis == "verified" else None,
+        during_delivery=[shown] if basis == "delivery" else [],
+        revoked=frozenset({shown}),
+    )
+    with pytest.raises(Untrusted, match="which was revoked") as caught:
+        trust.check(LEAF, NOW)
+    assert caught.value.hint
+    with pytest.raises(Untrusted):
+        trust.check(OTHER, NOW)

@@ -4,6 +4,7 @@ import io
 import struct
 import tracemalloc
 import zipfile
+from contextlib import suppress
 from time import monotonic
 from typing import Literal
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distributor.model.errors import ProtocolError
-from distributor.protocol.archive import MEMBER_LIMIT, parse_export
+from distributor.protocol.archive import MEMBER_LIMIT, make_export, members_of, parse_export
 
 PAIR = {"cert.pem": b"CERT\n", "privkey.pem": b"KEY\n"}
 
@@ -182,3 +183,33 @@ def test_half_a_pair_does_not_count() -> None:
 def test_the_boxs_own_ca_in_the_archive_is_told(own: bool) -> None:
     extra = {"syno-ca-cert.pem": b"CA"} if own else {}
     assert parse_export(zipped({**PAIR, "chain.pem": b"CHAIN", **extra})).self_signed is own
+
+
+@given(st.binary(min_size=1), st.binary(), st.binary(min_size=1))
+def test_what_is_packed_is_what_an_export_gives(
+    certificate: bytes, chain: bytes, private_key: bytes
+) -> None:
+    content = make_export(certificate, chain, private_key)
+    pair = parse_export(content)
+    assert (pair.certificate, pair.chain, pair.private_key) == (certificate, chain, private_key)
+    names = {"cert.pem", "privkey.pem", *(["chain.pem"] if chain else [])}
+    assert members_of(content, ["cert.pem", "chain.pem", "privkey.pem", "x"]).keys() == names
+    assert make_export(certificate, chain, private_key) == content
+
+
+def test_what_is_unpacked_is_for_its_owner_alone() -> None:
+    with zipfile.ZipFile(io.BytesIO(make_export(b"a", b"b", b"c"))) as archive:
+        assert {member.external_attr >> 16 for member in archive.infolist()} == {0o100600}
+
+
+@given(st.binary(max_size=200))
+def test_members_of_any_bytes_are_a_mapping_or_a_protocol_error(content: bytes) -> None:
+    with suppress(ProtocolError):
+        assert set(members_of(content, PAIR)) <= set(PAIR)
+
+
+def test_members_are_bounded_and_taken_by_their_plain_names_only() -> None:
+    bomb = zipped({"cert.pem": b"0" * (MEMBER_LIMIT + 1), "../privkey.pem": b"x"})
+    with pytest.raises(ProtocolError, match="larger than"):
+        members_of(bomb, PAIR)
+    assert members_of(bomb, ["privkey.pem"]) == {}

@@ -10,7 +10,20 @@ from tests.certs import pem, self_signed
 from tests.integration.cli.conftest import MakeHouse
 from tests.integration.cli.house import House, run, stored_bundle
 
-COMMANDS = ("status", "check", "issue", "show", "trust", "demo", "lab", "lab up")
+COMMANDS = (
+    "status",
+    "check",
+    "issue",
+    "show",
+    "export",
+    "revoke",
+    "account",
+    "account rollover",
+    "trust",
+    "demo",
+    "lab",
+    "lab up",
+)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -112,7 +125,7 @@ def test_show_of_a_name_says_what_the_store_holds_and_when_it_is_due(house: Hous
     assert "    names    *.example.test, example.test" in lines
     assert any(line.startswith("    key      ec256, sha256:") for line in lines)
     assert any(line.startswith("    chain    complete, up to Test Root") for line in lines)
-    assert any(re.fullmatch(r"    renewal  due from \d{4}-.*Z", line) for line in lines)
+    assert any(re.fullmatch(r"    renewal  due from \d{4}-\S+Z: .+", line) for line in lines)
     assert any(line.startswith("    held     ") for line in lines)
 
 

@@ -1,0 +1,146 @@
+"""What `distribute show` looks at: certificates of the inventory, files, folders, zips, ports."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distributor.cli.looking_files import look_at_file, look_at_folder
+from distributor.cli.shown import Shown
+from distributor.cli.ways import Ways, roots_words
+
+if TYPE_CHECKING:
+    from distributor.cli.settings import Settings
+    from distributor.model.hosts import Inventory
+    from distributor.wiring import Workshop
+
+
+def look_at(settings: "Settings", things: Sequence[str], ways: Ways) -> list[Shown]:
+    """Return what `things` are: names of the inventory, files, folders, zips, or HOST:PORT.
+
+    Raises UsageError for one that is none of these, and the error of whatever could not be read.
+    """
+    from distributor.model.errors import UsageError
+
+    ports = {thing: port for thing in things if (port := _port_of(thing)) is not None}
+    if ways.port_options() and not ports:
+        raise UsageError(
+            f"{ways.port_options()[0]} is for HOST:PORT", hint="name a port, such as nas:5001"
+        )
+    if not things:
+        inventory = settings.load_inventory()
+        return [_stored(settings, inventory, name) for name in inventory.certificates]
+    found: list[Shown] = []
+    for thing in things:
+        if thing in ports:
+            found.append(_served(*ports[thing], ways))
+        elif Path(thing).is_file():
+            found += look_at_file(Path(thing), ways)
+        elif Path(thing).is_dir() and (os.sep in thing or "/" in thing):
+            found += look_at_folder(Path(thing), ways)
+        else:
+            found.append(_named(settings, thing))
+    return found
+
+
+def _port_of(thing: str) -> tuple[str, int] | None:
+    """Return host and port of HOST:PORT; a file of that name comes first."""
+    host, colon, port = thing.rpartition(":")
+    if Path(thing).is_file() or not (colon and host and port.isdecimal()):
+        return None
+    if not 0 < int(port) < 65536:  # noqa: PLR2004 - TCP ports
+        return None
+    return host.strip("[]"), int(port)
+
+
+def _named(settings: "Settings", thing: str) -> Shown:
+    from distributor.cli.deliver import require_known
+    from distributor.model.errors import InventoryError, UsageError
+    from distributor.model.text import printable
+
+    try:
+        inventory = settings.load_inventory()
+    except InventoryError:
+        if settings.inventory_path().exists():
+            raise
+        raise UsageError(
+            f"'{printable(thing)}' is no file and no HOST:PORT, and there is no inventory to find "
+            "it in",
+            hint="name the inventory with -i; for a folder write ./FOLDER",
+        ) from None
+    require_known("certificate", thing, inventory.certificates)
+    return _stored(settings, inventory, thing)
+
+
+def _stored(settings: "Settings", inventory: "Inventory", name: str) -> Shown:
+    import threading
+
+    from distributor.access import utc_now
+    from distributor.clients.tls import load_roots
+    from distributor.model.chain import read_chain
+    from distributor.wiring import Workshop
+
+    store = settings.store()
+    wanted = inventory.certificates[name]
+    workshop = Workshop(inventory, store, threading.Event())
+    source = workshop.source(name)
+    ready, stored, hints = source.current(), store.bundles.current(name), source.look()
+    due = source.due(ready.held if ready else None, hints, utc_now())
+    if ready is None or stored is None:
+        reason = due.reason if due else "none"
+        return Shown(what=name, certificates=(), chain=None, renewal=f"due now: {reason}")
+    renewal = f"due now: {due.reason}" if due else f"due {source.outlook(ready.held, hints)}"
+    certificates = (ready.bundle.leaf, *ready.bundle.chain)
+    return Shown(
+        what=name,
+        certificates=certificates,
+        chain=read_chain(certificates, load_roots(wanted.ca_bundle), utc_now()),
+        roots=roots_words(wanted.ca_bundle),
+        renewal=renewal,
+        budget=_budget(workshop, name),
+        version=stored.version,
+        versions=store.bundles.versions(name),
+        revoked=store.bundles.revocations(name),
+    )
+
+
+def _budget(workshop: "Workshop", name: str) -> tuple[str, ...]:
+    """Return what the rate limits of the certificate's CAs leave, one line each."""
+    from distributor.access import utc_now
+    from distributor.model.hosts import AcmeSource
+    from distributor.render.budget import budget_lines
+
+    source = workshop.inventory.certificates[name].source
+    if not isinstance(source, AcmeSource):
+        return ()
+    events, asks = workshop.store.ledger.events(), workshop.acme(name).asks()
+    return tuple(
+        f"{ca.ca}: {line}" if source.fallback else line
+        for ca, ask in zip((source, *source.fallback), asks, strict=True)
+        for line in budget_lines(events, ask, utc_now())
+    )
+
+
+def _served(host: str, port: int, ways: Ways) -> Shown:
+    from distributor.access import utc_now
+    from distributor.clients import legacy_tls
+    from distributor.clients.tls import is_ip, load_roots, served_chain
+    from distributor.model.chain import read_chain
+    from distributor.model.errors import ProtocolError
+    from distributor.model.hosts import SocketAddress
+
+    address, name = SocketAddress(host, port), ways.server_name or host
+    try:
+        certificates = served_chain(address, name, starttls=ways.starttls, legacy=ways.legacy_tls)
+    except ProtocolError as error:
+        if error.hint == legacy_tls.HINT:
+            error.hint = "it speaks only old TLS: --legacy-tls looks at it all the same"
+        raise
+    return Shown(
+        what=str(address),
+        certificates=certificates,
+        chain=read_chain(certificates, load_roots(ways.ca_bundle), utc_now()),
+        roots=roots_words(ways.ca_bundle),
+        # Who writes an address has no name in mind that the leaf should be for.
+        server_name=None if is_ip(name) else name,
+    )
