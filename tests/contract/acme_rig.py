@@ -235,7 +235,7 @@ class AcmeRig(SourceRig):
         return self.acme()
 
     def acme(self, **other: Any) -> Acme:
-        """A source as `wiring` makes it, with some part replaced; its run is hours after the last."""
+        """A source as `wiring` makes it, with a part replaced; its run is hours after the last."""
         self.runs += 1
         since = timedelta(hours=2 * self.runs)
         known: dict[str, Any] = {

@@ -16,7 +16,7 @@ from distributor.lab.nameserver import Nameserver
 from tests.certs import Authority as Issuer
 from tests.certs import key_pem
 from tests.integration.cli.conftest import NOBODY, MakeHouse, World
-from tests.integration.cli.house import House, stored_bundle
+from tests.integration.cli.house import ZONE, House, stored_bundle
 
 CHALLENGE = "_acme-challenge.example.test"
 
