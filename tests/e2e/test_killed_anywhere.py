@@ -221,7 +221,7 @@ def test_txt_stay_noted_while_nobody_takes_updates(make_case: MakeCase) -> None:
     assert case.txt() == published
 
     case.want(case.name)
-    wrong = wrong_after(case, case.run())
+    wrong = wrong_after(case, case.run("", "home"))
     assert not wrong, "\n".join(wrong)
 
 
