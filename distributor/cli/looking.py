@@ -88,7 +88,13 @@ def _stored(settings: "Settings", inventory: "Inventory", name: str) -> Shown:
     due = source.due(ready.held if ready else None, hints, utc_now())
     if ready is None or stored is None:
         reason = due.reason if due else "none"
-        return Shown(what=name, certificates=(), chain=None, renewal=f"due now: {reason}")
+        return Shown(
+            what=name,
+            certificates=(),
+            chain=None,
+            renewal=f"due now: {reason}",
+            budget=_budget(workshop, name),
+        )
     renewal = f"due now: {due.reason}" if due else f"due {source.outlook(ready.held, hints)}"
     certificates = (ready.bundle.leaf, *ready.bundle.chain)
     return Shown(

@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from distributor.model.budget import Allowance, Ask, Event, left, limits_for, refusal
+from distributor.model.backoff import next_try
+from distributor.model.budget import (
+    Allowance,
+    Ask,
+    Event,
+    failures,
+    left,
+    limits_for,
+    refusal,
+)
 
 
 def budget_lines(events: Sequence[Event], ask: Ask, now: datetime) -> tuple[str, ...]:
@@ -16,6 +25,10 @@ def budget_lines(events: Sequence[Event], ask: Ask, now: datetime) -> tuple[str,
         for one in left(events, ask, now)
         if one.next_at is not None or one.kind == "duplicates"
     ]
+    failed = failures(events, ask.ca, ask.certificate, now)
+    patient = next_try(failed, now, urgent=ask.urgent)
+    if patient is not None:
+        lines.append(f"failed {len(failed)} times lately; tried again from {_when(patient)}")
     refused = refusal(events, ask, now)
     if refused is not None:
         lines.append(f"no order before {_when(refused.until)}: {refused.reason}")
