@@ -31,12 +31,12 @@ class Contents:
     private_key: Secret
 
 
-def read_pkcs12(content: bytes, passphrase: Secret | None, what: str) -> Contents:
+def read_pkcs12(content: bytes, passphrase: bytes, what: str) -> Contents:
     """Return leaf, chain and key; `what` names the container in errors.
 
-    Without a passphrase an empty one is tried. Raises BundleError when it is no container, does not
-    open, or holds no key or no certificate; KeyMismatch when none of them is the key's; WeakKey for
-    a key that must not be delivered.
+    `passphrase` is UTF-8, or empty where there is none. Raises BundleError when it is no container,
+    does not open, or holds no key or no certificate; KeyMismatch when none of them is the key's;
+    WeakKey for a key that must not be delivered.
     """
     if not content.startswith(b"\x30") or _VERSION_3 not in content[: _LONGEST_HEADER + 3]:
         raise BundleError(
@@ -61,19 +61,17 @@ def read_pkcs12(content: bytes, passphrase: Secret | None, what: str) -> Content
     )
 
 
-def _opened(
-    content: bytes, passphrase: Secret | None, what: str
-) -> tuple[object, list[x509.Certificate]]:
-    given = passphrase.reveal() if passphrase is not None else ""
+def _opened(content: bytes, passphrase: bytes, what: str) -> tuple[object, list[x509.Certificate]]:
     try:
-        container = pkcs12.load_pkcs12(content, given.encode())
+        container = pkcs12.load_pkcs12(content, passphrase)
         first = [container.cert] if container.cert is not None else []
         held = [one.certificate for one in (*first, *container.additional_certs)]
         _ = [(one.subject, one.issuer) for one in held]  # parsed only when somebody looks
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # The cause is not chained: what a parser says about a key does not belong in a log.
-        tried = "the passphrase given" if given else "an empty passphrase"
-        advice = "correct `passphrase`" if given else 'say passphrase = { env = "NAME" } beside it'
+        tried = "the passphrase given" if passphrase else "an empty passphrase"
+        missing = 'say passphrase = { env = "NAME" } beside it'
+        advice = "correct `passphrase`" if passphrase else missing
         raise BundleError(
             f"{what} does not open with {tried}, or is damaged",
             hint=f"{advice}; `openssl pkcs12 -noout -in FILE` tells whether it is right",

@@ -34,7 +34,7 @@ class FilePair:
 
 
 def pairs_in(names: Collection[str]) -> tuple[FilePair, ...]:
-    """Return the pairs that a folder with files of these names holds, by the certificate's name."""
+    """Return the pairs that a folder with files of these names holds, in the order of the names."""
     found = (*_certbot(names), *_lego(names), *_acme_sh(names))
     return tuple(sorted(found, key=lambda pair: (pair.certificate, pair.private_key)))
 

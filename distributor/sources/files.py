@@ -261,13 +261,14 @@ class Files:
         )
 
     def _pkcs12(self, path: Path) -> _Pair:
-        passphrase = self.passphrase() if self.passphrase is not None else None
-        found = read_pkcs12(_content_of(path), passphrase, printable(path))
+        passphrase = self.passphrase() if self.passphrase is not None else Secret("")
+        given = passphrase.reveal().encode()
+        found = read_pkcs12(_content_of(path), given, printable(path))
         return _Pair(
             certificate=found.certificate,
             chain=found.chain,
             private_key=found.private_key.reveal().encode("ascii"),
-            key_file=path if passphrase is None or passphrase.is_empty else None,
+            key_file=path if passphrase.is_empty else None,
         )
 
 

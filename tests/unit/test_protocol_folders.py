@@ -54,6 +54,12 @@ def test_what_is_no_pair_is_none(names: str) -> None:
     assert pairs_in(names.split()) == ()
 
 
+def test_the_order_in_which_a_folder_is_listed_does_not_matter() -> None:
+    names = ["a.cer", "a.key", "b.cer", "b.key", "fullchain.cer"]
+    assert pairs_in(names) == pairs_in(names[::-1])
+    assert [pair.private_key for pair in pairs_in(names)] == ["a.key", "b.key"]
+
+
 def test_every_certificate_of_a_folder_is_found() -> None:
     names = ["b.crt", "b.key", "b.issuer.crt", "a.crt", "a.key", "cert.pem", "privkey.pem"]
     assert [pair.certificate for pair in pairs_in(names)] == ["a.crt", "b.crt", "cert.pem"]
