@@ -26,7 +26,7 @@ class Hints:
     """What a source learnt from outside: it may be empty, and does no harm when it is."""
 
     error: str | None = None
-    """Why nothing could be learnt, for people."""
+    """Why nothing could be learnt, or what was seen cannot be used; for people."""
     seen: Certificate | None = None
     """What the source has; `leaf` is `next:NAME` where only names and dates could be seen."""
     window: RenewalInfo | None = None

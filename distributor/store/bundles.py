@@ -113,8 +113,15 @@ class Bundles:
     ) -> Stored:
         """Keep a proved bundle as a new version and make it current, as the last step."""
         mark = fingerprint(bundle.leaf).removeprefix("sha256:")[:12]
-        # A run that was cut after saving obtains the same leaf again: that is the same version.
-        saved = [version for version in self.versions(name) if version.endswith(mark)]
+        # A run that was cut after saving obtains the same leaf again: that is the same version,
+        # unless its chain is another.
+        whole = bundle.fullchain_pem
+        saved = [
+            version
+            for version in self.versions(name)
+            if version.endswith(mark)
+            and read(self._folder / name / version / "fullchain.pem") == whole
+        ]
         version = saved[-1] if saved else f"{now:%Y%m%dT%H%M%SZ}-{mark}"
         folder = self._folder / name / version
         origin = {
@@ -129,7 +136,7 @@ class Bundles:
             "privkey.pem": bundle.private_key_pem.reveal().encode("ascii"),
             "cert.pem": bundle.leaf_pem,
             "chain.pem": bundle.chain_pem,
-            "fullchain.pem": bundle.fullchain_pem,
+            "fullchain.pem": whole,
             _LAST: json.dumps(origin, indent=1).encode("ascii"),
         }.items():
             write(folder / file, content)
@@ -146,11 +153,15 @@ class Bundles:
         return None
 
     def by_leaf(self, leaf: str) -> Bundle | None:
-        """Return the bundle whose leaf has that fingerprint, from any certificate and version."""
+        """Return the bundle whose leaf has that fingerprint, from any certificate and version.
+
+        Of several the newest: its chain may have been put right.
+        """
         mark = leaf.removeprefix("sha256:")[:12]
         if not self._folder.is_dir():
             return None
-        for folder in filter(_is_whole, sorted(self._folder.glob(f"*/*-{mark}"))):
+        found = sorted(self._folder.glob(f"*/*-{mark}"), key=lambda one: one.name, reverse=True)
+        for folder in filter(_is_whole, found):
             stored = self.load(folder.parent.name, folder.name)
             if fingerprint(stored.bundle.leaf) == leaf:
                 return stored.bundle

@@ -221,6 +221,17 @@ def test_the_key_that_is_to_follow_is_kept_until_it_is_known_what_the_ca_did(sto
     assert store.accounts.load(CA, None) == replace(known, key_pem=other)
 
 
+def test_a_leaf_with_another_chain_is_another_version_and_the_newest_counts(store: Store) -> None:
+    issuer = hierarchy(2)
+    issued = issuer.issue(("example.com",))
+    whole = bundle(issued)
+    short = assemble(certificate=whole.leaf_pem, private_key=issued.private_key_pem)
+    first = store.bundles.save("home", short, ca=CA, now=NOW)
+    second = store.bundles.save("home", whole, ca=CA, now=NOW + DAY)
+    assert first.version != second.version
+    assert store.bundles.by_leaf(fingerprint(whole.leaf)) == whole
+
+
 WINDOW = RenewalInfo(
     start=NOW, end=NOW + DAY, explanation_url="https://ca.example/why", ask_again=NOW + DAY / 4
 )
