@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 CNAME_LIMIT: Final = 16
 """Links that are followed; more is a loop or a mistake."""
+PORT: Final = 53
+"""Where the nameservers of a zone listen; the inventory's may listen elsewhere."""
 TRIES: Final = 3
 """How many times the time of one question a look-up may take."""
 
@@ -131,11 +133,11 @@ class Nameservers:
         PropagationTimeout, naming the slow server, after `timeout`.
         """
         authorities = {name: self._standing(_parsed(name)).authorities for name in wanted}
-        resolvers = tuple(
-            Recursive(SocketAddress(one.address, one.port))
-            for one in self._resolver.nameservers
-            if isinstance(one, dns.nameserver.Do53Nameserver)
-        )
+        try:
+            resolvers = self._recursive()
+        except DnsRefused as error:
+            progress(f"no resolver is asked: {error.message}")
+            resolvers = ()
         Propagation(resolvers=resolvers, doh=self._doh, sleep=self._sleep, now=self._now).wait(
             wanted, authorities, timeout, progress, signal
         )
@@ -215,7 +217,7 @@ class Nameservers:
 
     def _servers_of(self, zone: dns.name.Name) -> tuple[Authority, ...]:
         found = tuple(
-            Authority(_plain(_parsed(server)), SocketAddress(ip, 53))
+            Authority(_plain(_parsed(server)), SocketAddress(ip, PORT))
             for server in sorted(self._look_up(zone, dns.rdatatype.NS))
             for ip in self._addresses_of(server)
         )
@@ -259,6 +261,13 @@ class Nameservers:
         if kind not in _ADDRESSES and answer.canonical_name != name:
             return ()
         return tuple(str(record) for record in answer.rrset or ())
+
+    def _recursive(self) -> tuple[Recursive, ...]:
+        return tuple(
+            Recursive(SocketAddress(one.address, one.port))
+            for one in self._resolver.nameservers
+            if isinstance(one, dns.nameserver.Do53Nameserver)
+        )
 
     @property
     def _resolver(self) -> dns.resolver.Resolver:

@@ -275,7 +275,7 @@ def _too_late(words: str, proof: _Proof, verdict: Verdict) -> PropagationTimeout
         )
         words = "; ".join([words, *filter(None, proof.others.values())])
     elif Found.LAME in found:
-        hint = "repair that nameserver, or take it out of the zone's NS records"
+        hint = "repair that nameserver, or take it out of the zone's NS records or `nameservers`"
     else:
         hint = "raise `propagation_timeout`, or look at that nameserver"
     return PropagationTimeout(

@@ -162,6 +162,17 @@ def test_a_secondary_that_is_behind_is_waited_for_and_named(
     assert str(primary.port) not in waiting[0]
 
 
+def test_the_nameservers_that_the_zone_names_itself_are_asked(
+    publisher: Publisher, primary: Bind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distributor.clients.nameservers.PORT", primary.port)
+    publisher.at(resolver=primary.endpoint).publish(
+        [(NAME, VALUE), (DELEGATED[0], OTHER)], publisher.progress
+    )
+    assert [receipt.name for receipt in publisher.provider.presented] == [NAME, END]
+    assert not any("weaker" in line for line in publisher.lines)
+
+
 def test_a_secondary_that_stays_behind_is_named_at_the_deadline(
     publisher: Publisher, primary: Bind, knot: Knot
 ) -> None:

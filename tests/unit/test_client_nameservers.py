@@ -128,6 +128,17 @@ def test_a_computer_without_resolver_is_told_so(monkeypatch: pytest.MonkeyPatch)
         client().authorities(NAME)
 
 
+def test_without_resolver_the_nameservers_that_are_named_are_proof_enough(
+    server: Nameserver,
+) -> None:
+    server.put(NAME, "TXT", '"one"')
+    lines: list[str] = []
+    names = client(server, resolvers=[SocketAddress("nobody.invalid", 53)])
+    names.wait_for({NAME: ("one",)}, SOON, lines.append)
+    assert len(lines) == 1
+    assert "no resolver is asked: finding the resolver's address" in lines[0]
+
+
 def test_the_authorities_are_those_of_the_nearest_zone(server: Nameserver) -> None:
     names = client(resolvers=[server])
     assert names.authorities(NAME) == (
@@ -224,8 +235,10 @@ def test_one_that_is_silent_is_asked_once_and_the_next_one_counts(
         assert dead.names == {NAME}
 
 
-def referral(*records: tuple[str, str, str]) -> dns.message.QueryMessage:
-    message = dns.message.make_response(dns.message.make_query(NAME, "CNAME"))
+def referral(
+    *records: tuple[str, str, str], query: dns.message.Message | None = None
+) -> dns.message.QueryMessage:
+    message = dns.message.make_response(query or dns.message.make_query(NAME, "CNAME"))
     for owner, kind, data in records:
         message.authority.append(dns.rrset.from_text(owner, 60, "IN", kind, data))
     assert isinstance(message, dns.message.QueryMessage)
@@ -256,6 +269,27 @@ def test_a_zone_below_shows_by_a_referral_or_by_its_start(
         referral(*records), dns.name.from_text(NAME), dns.name.from_text("example.test")
     )
     assert found == (None if cut is None else dns.name.from_text(cut))
+
+
+def test_a_challenge_that_is_a_zone_of_its_own_is_asked_for_at_its_servers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[Script] = [
+        lambda query: referral((f"{NAME}.", "NS", "ns1.x."), query=query).to_wire(),
+        nothing(authoritative=True, zone=NAME),
+    ]
+
+    def in_turn(query: dns.message.Message) -> bytes | None:
+        return answers.pop(0)(query)
+
+    with lab("example.test", NAME) as resolver, Scripted(in_turn) as authority:
+        monkeypatch.setattr("distributor.clients.nameservers.PORT", at(authority).port)
+        names = client(resolvers=[resolver])
+        assert names.follow(NAME) == NAME
+        assert names._standing(dns.name.from_text(NAME)).authorities == (
+            Authority(f"ns1.{NAME}", at(authority)),
+        )
+    assert answers == []
 
 
 labels = st.lists(st.sampled_from(["a", "b", "_acme-challenge"]), max_size=4)

@@ -51,6 +51,7 @@ provider = "route53"
 zone_id = "Z0123456789"
 #: nameservers = ["192.0.2.53:5353"]
 #: resolvers = ["192.0.2.1:53"]
+#: doh = ["https://dns.example.net/dns-query"]
 #: propagation_timeout = "5m"
 
 [certificates.home]
@@ -236,6 +237,7 @@ def test_dns_roll_out_and_notify_carry_what_the_contract_says() -> None:
         ),
         nameservers=(SocketAddress("192.0.2.53", 5353),),
         resolvers=(SocketAddress("192.0.2.1", 53),),
+        doh=("https://dns.example.net/dns-query",),
         propagation_timeout=timedelta(minutes=5),
     )
     assert found.rollout == Rollout(canary="attic", parallel=8, max_failures=1)

@@ -223,6 +223,31 @@ def test_other_cas_are_refused_without_repeating_them(text: str, words: str) -> 
 
 
 @pytest.mark.parametrize(
+    "text", ["https://dns.example.net/dns-query", "https://192.0.2.1:8443/", "https://[::1]/q"]
+)
+def test_a_server_of_dns_over_https_is_an_https_url(text: str) -> None:
+    assert values.doh(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("http://dns.example.net/dns-query", "must be an https URL: RFC 8484"),
+        ("dns.example.net", "must be an https URL"),
+        ("https://user:hunter2@dns.example.net/q", "must not carry user or password"),
+        ("https://dns.example.net/dns-query{?dns}", "must be written without"),
+        ("https://dns.example.net:x/q", "is not a URL"),
+        ("https:///dns-query", "is not a URL"),
+        ("", "is not a URL"),
+    ],
+)
+def test_other_servers_of_dns_over_https_are_refused(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        values.doh(text)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("hmac-md5", "too weak"),

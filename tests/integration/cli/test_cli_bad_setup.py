@@ -231,7 +231,7 @@ def secret_missing(house: House) -> None:
     ("spoil", "kind", "says", "hint"),
     [
         (no_nameserver, "DnsRefused", f"no connection to {NOBODY}", "is it running"),
-        (no_resolver, "DnsRefused", f"looking up SOA of {ZONE}", "is it running"),
+        (no_resolver, "DnsRefused", "looking up SOA of example.test", "is it running"),
         (unknown_key, "DnsRefused", "does not know the TSIG key", "correct `key_name`"),
         (wrong_secret, "DnsRefused", "does not accept the TSIG signature", "correct `key`"),
         (no_base64, "DnsRefused", "'acme-key' is not base64", "after `secret`"),
