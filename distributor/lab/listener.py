@@ -169,9 +169,10 @@ class Listener:
     def _reserve(self) -> None:
         """Keep the port from being given to someone else, a connecting client for one, in between.
 
-        Only Linux lets a socket be bound to a port and another one listen there.
+        Only Linux lets a socket be bound to a port and another one listen there. With SO_REUSEADDR
+        the reservation would yield to any server that sets it, too, while nobody listens here.
         """
-        self._reservation = _bound(self._address, self.port)
+        self._reservation = _bound(self._address, self.port, is_reservation=True)
         self.port = self._reservation.getsockname()[1]
         if sys.platform != "linux":
             self._reservation.close()
@@ -234,11 +235,14 @@ class Listener:
             return secured
 
 
-def _bound(address: str, port: int) -> socket.socket:
+def _bound(address: str, port: int, *, is_reservation: bool = False) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if not is_reservation:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((address, port))
     except OSError:
         bound.close()

@@ -16,7 +16,7 @@ from distributor.lab.nameserver import Nameserver
 from tests.certs import Authority as Issuer
 from tests.certs import key_pem
 from tests.integration.cli.conftest import NOBODY, MakeHouse, World
-from tests.integration.cli.house import ZONE, House, stored_bundle
+from tests.integration.cli.house import House, stored_bundle
 
 CHALLENGE = "_acme-challenge.example.test"
 
@@ -108,9 +108,11 @@ def test_a_ca_that_is_down_fails_hosts_that_there_is_nothing_for(make_house: Mak
     assert (error["kind"], error["step"]) == ("IssuanceError", "issue")
     assert error["message"] == "there is no valid certificate 'home' to deliver"
     assert house.boxes["attic"].requests == ()
-    text = house.run("--all")
-    assert text.out.splitlines()[0].startswith("failed       certificate home  none yet")
-    assert "CaUnreachable [order]" in text.out
+    again = house.run("--all")
+    assert again.out.splitlines()[0].startswith("failed       certificate home  none yet")
+    assert "BackingOff [order]" in again.out, "it is not asked again at once"
+    house.forget_failures()
+    assert "CaUnreachable [account]" in house.run("--all").out
 
 
 def test_no_renew_delivers_what_the_store_holds(house: House) -> None:
@@ -273,6 +275,7 @@ def test_the_next_run_after_a_refused_key_takes_the_order_up_and_issues(
     unknown_key(issuing)
     assert issuing.run("issue").code == 3
     issuing.rewrite('key_name = "stranger"', 'key_name = "acme-key"')
+    issuing.forget_failures()
 
     ran = issuing.run("--all")
 

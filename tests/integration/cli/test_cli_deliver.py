@@ -76,7 +76,7 @@ def test_the_json_report_has_the_keys_of_the_interface(house: House) -> None:
     (certificate,) = report["certificates"]
     assert set(certificate) == {
         *("name", "status", "reason", "leaf", "names", "not_before", "not_after", "issuer"),
-        *("warnings", "error"),
+        *("renewal", "warnings", "error"),
     }
     assert (certificate["name"], certificate["status"]) == ("home", "current")
     assert re.fullmatch(HEX, certificate["leaf"])
@@ -151,7 +151,8 @@ def test_a_report_on_a_pipe_is_plain_text(house: House) -> None:
 
     assert ran.code == 0
     assert "\x1b" not in ran.said
-    assert ran.out.startswith("planned      attic ")
+    assert re.match(r"current      certificate home .* renewal from \d{4}-", ran.out)
+    assert "\nplanned      attic " in ran.out
     assert "+ certificate 'home' (new)" in ran.out
     assert ran.err == "attic: planned\n"
 
