@@ -110,7 +110,7 @@ def test_a_ca_that_is_down_fails_hosts_that_there_is_nothing_for(make_house: Mak
     assert house.boxes["attic"].requests == ()
     text = house.run("--all")
     assert text.out.splitlines()[0].startswith("failed       certificate home  none yet")
-    assert "CaUnreachable [order]" in text.out
+    assert "CaUnreachable [account]" in text.out
 
 
 def test_no_renew_delivers_what_the_store_holds(house: House) -> None:
