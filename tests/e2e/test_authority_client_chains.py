@@ -23,7 +23,6 @@ SECRET = base64.b64encode(b"s" * 32).decode()
 NAMES = ["example.test", "*.example.test"]
 KEY = new_private_key("ec256")
 CSR = make_csr(KEY, NAMES)
-PROFILES = {"classic": "the usual", "shortlived": "six days"}
 
 
 @pytest.fixture(scope="module")

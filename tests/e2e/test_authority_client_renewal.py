@@ -20,8 +20,8 @@ from tests.e2e.servers import MakePebble
 
 SECRET = base64.b64encode(b"s" * 32).decode()
 NAMES = ["example.test", "*.example.test"]
-KEY = new_private_key("ec256")
-CSR = make_csr(KEY, NAMES)
+
+CSR = make_csr(new_private_key("ec256"), NAMES)
 PROFILES = {"classic": "the usual", "shortlived": "six days"}
 
 

@@ -41,6 +41,7 @@ from distributor.model.errors import (
     RateLimited,
     Unreachable,
 )
+from distributor.model.text import printable
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -197,7 +198,8 @@ def test_a_document_of_any_content_is_a_problem(document: dict[str, object]) -> 
 )
 def test_subproblems_of_any_content_are_told(content: object) -> None:
     problem = acme_errors.Problem(400, {"subproblems": content, "instance": content})
-    assert acme_errors.from_problem(problem, "the CA", NOW).message.isprintable()
+    message = acme_errors.from_problem(problem, "the CA", NOW).message
+    assert printable(message, len(message)) == message
 
 
 def subproblem(name: str, value: str) -> dict[str, object]:
