@@ -211,8 +211,10 @@ ca_bundle = '{self.authority.root}'
     def litter(self) -> list[str]:
         """What nobody will read any more: temporary files, and versions that were saved in part."""
         found = [name for name in self.files("") if _is_hidden(name)]
-        versions = [path for path in (self.state / "certificates/home").iterdir() if path.is_dir()]
-        cut = [path.name for path in versions if path != self._version()]
+        current = self._version()
+        whole = {path.name for path in current.iterdir()}
+        versions = [path for path in current.parent.iterdir() if path.is_dir()]
+        cut = [v.name for v in versions if not whole <= {path.name for path in v.iterdir()}]
         return [*found, *(f"version {name}" for name in cut)]
 
     def settled(self) -> list[str]:
