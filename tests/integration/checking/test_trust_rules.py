@@ -333,7 +333,12 @@ _SWITCH = re.compile(
 def test_no_option_and_no_key_turns_checking_off() -> None:
     options = list(_options(cli, click.Context(cli)))
     assert {"--fingerprint", "--yes", "--accept", "--online", "--state"} <= set(options)
-    assert [one for one in options if _SWITCH.search(one)] == []
+    # Two that are about no peer: `export` replaces files, `revoke` goes on without an answer.
+    assert [one for one in options if _SWITCH.search(one)] == ["--force", "--force"]
+    for command in ("export", "revoke"):
+        below = cli.get_command(click.Context(cli), command)
+        assert below is not None
+        assert "--force" in _options(below, click.Context(cli))
     keys = set(_keys(json_schema()))
     assert {"tls_pin", "tls", "server_name", "ca_bundle"} <= keys
     assert sorted(key for key in keys if _SWITCH.search(key)) == []
