@@ -51,7 +51,7 @@ def export(
     """
     from distributor.access import utc_now
     from distributor.cli.deliver import require_known
-    from distributor.store.exported import write_set
+    from distributor.store.exported import pem_files, write_set
 
     require_known("certificate", name, settings.load_inventory().certificates)
     stored = _current(settings, name)
@@ -59,7 +59,7 @@ def export(
     words: dict[str, str] = {}
     family: Collection[str] = ()
     if not as_zip and not pkcs12:
-        files, words, family = _pem_files(stored.bundle), _words_of(stored.bundle), _FOUR
+        files, words, family = pem_files(stored.bundle), _words_of(stored.bundle), _FOUR
     if as_zip:
         files[f"{name}.zip"], words[f"{name}.zip"] = _zip(stored.bundle)
     if pkcs12:
@@ -83,16 +83,6 @@ def _current(settings: Settings, name: str) -> "Stored":
     return stored
 
 
-def _pem_files(bundle: "Bundle") -> dict[str, bytes]:
-    files = {
-        "privkey.pem": bundle.private_key_pem.reveal().encode("ascii"),
-        "cert.pem": bundle.leaf_pem,
-        "chain.pem": bundle.chain_pem,
-        "fullchain.pem": bundle.fullchain_pem,
-    }
-    return {name: content for name, content in files.items() if content}
-
-
 def _words_of(bundle: "Bundle") -> dict[str, str]:
     """Return what each of the four files is; no chain.pem where there is no intermediate."""
     count = len(bundle.chain)
@@ -109,20 +99,14 @@ def _words_of(bundle: "Bundle") -> dict[str, str]:
 
 
 def _zip(bundle: "Bundle") -> tuple[bytes, str]:
-    from distributor.protocol.archive import make_export
+    from distributor.store.exported import archive
 
-    content = make_export(
-        bundle.leaf_pem, bundle.chain_pem, bundle.private_key_pem.reveal().encode("ascii")
-    )
-    chain = ", chain.pem" if bundle.chain else ""
-    return (
-        content,
-        f"cert.pem{chain} and privkey.pem, as DSM exports them; the key is not encrypted",
-    )
+    members = "cert.pem, chain.pem and privkey.pem" if bundle.chain else "cert.pem and privkey.pem"
+    return archive(bundle), f"{members}, as DSM exports them; the key is not encrypted"
 
 
 def _pkcs12(bundle: "Bundle", name: str, passphrase: "Secret") -> tuple[bytes, str]:
-    from distributor.protocol.pkcs12 import ENCRYPTION, make_pkcs12
+    from distributor.model.pkcs12 import ENCRYPTION, make_pkcs12
 
     said = f"leaf, intermediates and key under the passphrase; {ENCRYPTION}"
     return make_pkcs12(bundle, name, passphrase), said

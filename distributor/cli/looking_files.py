@@ -25,8 +25,8 @@ _KEYS: Final = frozenset(mark + _KEY for mark in _SETS)
 
 def look_at_file(path: Path, ways: Ways) -> list[Shown]:
     """Return what a file holds: more than one thing, for an archive with two pairs."""
+    from distributor.model.pkcs12 import is_pkcs12
     from distributor.protocol.archive import members_of
-    from distributor.protocol.pkcs12 import is_pkcs12
 
     content, what = _content(path), str(path)
     if content.startswith(b"PK"):
@@ -154,16 +154,16 @@ def _set(
 def _pkcs12(content: bytes, what: str, ways: Ways) -> Shown:
     from distributor.model.errors import BundleError, EncryptedKey, WeakKey
     from distributor.model.pem import usable_key
-    from distributor.protocol.pkcs12 import read_pkcs12
+    from distributor.model.pkcs12 import look_into
 
     given = ways.passphrase.given()
     try:
-        found = read_pkcs12(content, given, what)
+        found = look_into(content, given, what)
     except EncryptedKey:
         asked = ways.passphrase.asked(what, new=False) if given is None else None
         if asked is None:
             raise
-        found = read_pkcs12(content, asked, what)
+        found = look_into(content, asked, what)
     if not found.certificates:
         raise BundleError(f"{what} holds no certificate", hint="is it the right file?")
     if found.key is None:

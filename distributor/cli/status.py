@@ -79,12 +79,14 @@ def status(
 def stored_certificates(
     inventory: "Inventory", store: "Store", hosts: "Sequence[Host]"
 ) -> "dict[str, Certificate]":
-    """Return what the store holds of the certificates that the hosts use."""
+    """Return what the store holds of the certificates that the hosts use; revoked ones never."""
     used = {one.certificate for host in hosts for one in host.endpoints}
     return {
         name: stored.bundle.certificate(name)
         for name in inventory.certificates
-        if name in used and (stored := store.bundles.current(name)) is not None
+        if name in used
+        and (stored := store.bundles.current(name)) is not None
+        and stored.revoked is None
     }
 
 

@@ -4,9 +4,28 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from distributor.model.bundle import Bundle
 from distributor.model.errors import StateError, UsageError
 from distributor.model.text import printable
+from distributor.protocol.archive import make_export
 from distributor.store.files import FOLDER_MODE, create, sync_folder, temporary_for
+
+
+def pem_files(bundle: Bundle) -> dict[str, bytes]:
+    """Return the four files by DSM's names; no chain.pem where there is no intermediate."""
+    files = {
+        "privkey.pem": bundle.private_key_pem.reveal().encode("ascii"),
+        "cert.pem": bundle.leaf_pem,
+        "chain.pem": bundle.chain_pem,
+        "fullchain.pem": bundle.fullchain_pem,
+    }
+    return {name: content for name, content in files.items() if content}
+
+
+def archive(bundle: Bundle) -> bytes:
+    """Return a zip as DSM exports one."""
+    key = bundle.private_key_pem.reveal().encode("ascii")
+    return make_export(bundle.leaf_pem, bundle.chain_pem, key)
 
 
 def write_set(

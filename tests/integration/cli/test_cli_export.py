@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from distributor.model.bundle import Bundle, assemble, fingerprint
+from distributor.model.pkcs12 import look_into
 from distributor.model.revocation import Revocation
 from distributor.model.secret import Secret
 from distributor.protocol.archive import parse_export
-from distributor.protocol.pkcs12 import read_pkcs12
 from tests.certs import DAY, NOW, Authority, hierarchy
 from tests.integration.cli.conftest import MakeHouse
 from tests.integration.cli.house import House, Ran, run
@@ -161,7 +161,7 @@ def test_pkcs12_takes_its_passphrase_from_a_file_or_a_variable(
         assert ran.code == 0, ran.err
         assert "AES-256 and SHA-256 (PBES2)" in ran.out
         assert "seven dwarfs" not in ran.said
-        found = read_pkcs12((out / "home.pfx").read_bytes(), Secret("seven dwarfs"), "x")
+        found = look_into((out / "home.pfx").read_bytes(), Secret("seven dwarfs"), "x")
         assert found.certificates == (home.leaf, *home.chain)
         assert modes(out) == {0o600}
 
@@ -184,7 +184,7 @@ def test_on_a_terminal_a_new_passphrase_is_asked_for_twice(house: House, out: Pa
     ran = converse(house, answers, "export", "home", "--out", str(out), "--pkcs12")
     assert ran.code == 0, ran.out
     assert "seven dwarfs" not in ran.out
-    assert read_pkcs12((out / "home.pfx").read_bytes(), Secret("seven dwarfs"), "x").key
+    assert look_into((out / "home.pfx").read_bytes(), Secret("seven dwarfs"), "x").key
 
 
 def test_without_a_passphrase_no_pkcs12_is_written(

@@ -306,6 +306,7 @@ def test_a_host_that_serves_a_revoked_leaf_is_not_believed(house: House) -> None
     )
     logins = house.boxes["attic"].logins
 
+    assert house.run("status").code == 1
     ran = house.run("status", "--services", "--json")
     pinned = house.run("trust", "attic", "--fingerprint", fingerprint(stored.bundle.leaf))
 

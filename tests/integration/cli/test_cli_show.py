@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from distributor.cli.shown import FILES
 from distributor.model.bundle import assemble, fingerprint
+from distributor.model.pkcs12 import make_pkcs12
 from distributor.model.revocation import Revocation
 from distributor.model.secret import Secret
-from distributor.protocol.pkcs12 import make_pkcs12
 from tests.certs import NOW, Authority, Issued, hierarchy, key_pem, pem, self_signed
 from tests.integration.cli.conftest import MakeHouse
 from tests.integration.cli.house import QUICK, House, Ran, run
@@ -206,7 +206,7 @@ def test_pkcs12_without_the_passphrase_says_how_to_give_it(
     monkeypatch.setenv("PFX_WORD", "wrong")
     ran, _ = shown(pfx, roots, "--passphrase-env", "PFX_WORD")
     assert ran.code == 1
-    assert "cannot be opened with this passphrase" in ran.err
+    assert "does not open with this passphrase" in ran.err
     both = ("--passphrase-env", "PFX_WORD", "--passphrase-file", str(pfx))
     assert shown(pfx, roots, *both)[0].code == 2
 

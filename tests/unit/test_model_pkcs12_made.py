@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import (
 from distributor.model.bundle import Bundle, assemble, fits
 from distributor.model.errors import BundleError, EncryptedKey
 from distributor.model.pem import usable_key
+from distributor.model.pkcs12 import is_pkcs12, look_into, make_pkcs12
 from distributor.model.secret import Secret
-from distributor.protocol.pkcs12 import is_pkcs12, make_pkcs12, read_pkcs12
 from tests.certs import KeyKind, hierarchy
 
 ISSUED = hierarchy(2).issue(["example.test"])
@@ -52,7 +52,7 @@ def test_leaf_chain_and_key_come_back_in_order(kind: KeyKind, intermediates: int
     content = make_pkcs12(whole, "home", WORD)
 
     assert is_pkcs12(content)
-    found = read_pkcs12(content, WORD, "x")
+    found = look_into(content, WORD, "x")
     assert found.certificates == (whole.leaf, *whole.chain)
     assert fits(usable_key(found.key, "x"), whole.leaf)
 
@@ -70,7 +70,7 @@ def test_all_of_it_is_encrypted_with_aes_256_and_bound_by_sha_256() -> None:
 @pytest.mark.parametrize("given", [None, Secret(""), Secret("wrong")])
 def test_another_passphrase_is_a_typed_error(given: Secret | None) -> None:
     with pytest.raises(EncryptedKey) as caught:
-        read_pkcs12(make_pkcs12(bundle(), "home", WORD), given, "home.pfx")
+        look_into(make_pkcs12(bundle(), "home", WORD), given, "home.pfx")
     assert "home.pfx" in caught.value.message
     assert caught.value.hint
     assert caught.value.__cause__ is None
@@ -78,20 +78,20 @@ def test_another_passphrase_is_a_typed_error(given: Secret | None) -> None:
 
 
 def test_what_old_programs_write_is_read() -> None:
-    found = read_pkcs12(made(OLD), Secret("old"), "x")
+    found = look_into(made(OLD), Secret("old"), "x")
     assert found.certificates == (ISSUED.leaf, *ISSUED.chain)
 
 
 def test_a_file_without_passphrase_or_key_or_leaf_is_read_without_asking() -> None:
-    assert read_pkcs12(made(NoEncryption()), None, "x").key is not None
-    without = read_pkcs12(made(NoEncryption(), key=False, leaf=False), None, "x")
+    assert look_into(made(NoEncryption()), None, "x").key is not None
+    without = look_into(made(NoEncryption(), key=False, leaf=False), None, "x")
     assert (without.key, without.certificates) == (None, ISSUED.chain)
 
 
 @pytest.mark.parametrize("cut", [4, 20, 200, 1000])
 def test_a_damaged_file_is_a_typed_error(cut: int) -> None:
     with pytest.raises(BundleError):
-        read_pkcs12(make_pkcs12(bundle(), "home", WORD)[:cut], WORD, "x")
+        look_into(make_pkcs12(bundle(), "home", WORD)[:cut], WORD, "x")
 
 
 @pytest.mark.parametrize(
