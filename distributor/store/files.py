@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+_SHARED: Final = ".window.json."
+"""Begins the temporary name of the one file in a folder below that is written without the lock."""
 LEFTOVER_SECONDS: Final = 86_400.0
 """A temporary file older than this is of a process that was killed: a write takes milliseconds."""
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}")
@@ -140,15 +142,19 @@ def is_temporary(path: Path) -> bool:
 
 
 def sweep(folder: Path, now: float) -> None:
-    """Remove the temporary files that killed processes left below `folder`, a day ago or earlier.
+    """Remove the temporary files that killed processes left below `folder`.
 
-    `now` is in seconds since the epoch. What cannot be removed is logged and does no harm.
+    The caller holds the run lock. What is written under that lock alone goes at once, since it may
+    be a key; elsewhere a process without the lock may be writing just now, and a file of the last
+    day stays. `now` is in seconds since the epoch. What cannot be removed is logged and does no
+    harm.
     """
     for path in folder.rglob(".*"):
         if not is_temporary(path):
             continue
+        is_ours = path.parent != folder and not path.name.startswith(_SHARED)
         try:
-            if path.is_file() and now - path.lstat().st_mtime > LEFTOVER_SECONDS:
+            if path.is_file() and (is_ours or now - path.lstat().st_mtime > LEFTOVER_SECONDS):
                 path.unlink()
         except FileNotFoundError:
             pass  # another process was quicker

@@ -32,7 +32,7 @@ def house(tmp_path: Path, bind: Bind, pebble: Authority) -> House:
 
 def refused(house: House, bind: Bind) -> dict[str, str]:
     """Require that nothing is obtained and nothing left; return the error."""
-    ran = house.run("issue", "--json")
+    ran = house.run("issue", "home", "--json")
     assert ran.code == 3
     assert bind.txt(CHALLENGE) == set()
     assert house.store.bundles.versions("home") == ()
@@ -77,7 +77,7 @@ def test_a_run_after_a_refused_one_issues_once_the_key_is_right(house: House, bi
     refused(house, bind)
     house.write("tsig.key", bind.key_secret)
 
-    ran = house.run("issue")
+    ran = house.run("issue", "home")
 
     assert ran.code == 0, ran.said
     assert bind.txt(CHALLENGE) == set()

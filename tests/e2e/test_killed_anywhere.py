@@ -214,7 +214,7 @@ def test_txt_of_a_renewal_that_nobody_asks_for_again_are_removed(make_case: Make
     assert case.run().code == 0
     before = case.leaf()
     case.killed_at("got TXT-add 1", "--renew-now")
-    assert len(case.txt()) == 2
+    assert case.txt(), "Pebble may take an authorization of the first order for good"
 
     again = case.run()
 

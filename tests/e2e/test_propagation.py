@@ -368,7 +368,7 @@ def test_a_certificate_is_issued_only_once_the_secondary_has_the_challenge(
     spreading = threading.Thread(target=spread)
     spreading.start()
     try:
-        ran = house.run("issue")
+        ran = house.run("issue", "home")
     finally:
         spreading.join()
     assert ran.code == 0, ran.said

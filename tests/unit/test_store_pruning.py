@@ -253,21 +253,38 @@ def test_a_compromised_version_outlives_its_successors_with_the_same_key(store: 
 def test_temporary_files_go_a_day_after_their_process_was_killed(store: Store) -> None:
     [version] = fill(store, 1)
     home = store.folder / "certificates/home"
-    old = [store.folder / ".trust.toml.0123456789ab", home / version / ".privkey.pem.0123456789ab"]
-    young = home / ".current.ba9876543210"
+    old = [store.folder / ".trust.toml.0123456789ab", home / ".window.json.0123456789ab"]
+    young = [store.folder / ".trust.toml.ba9876543210", home / ".window.json.ba9876543210"]
     strangers = [store.folder / ".hidden", store.folder / ".x.0123456789aZ", home / "old.txt"]
     now = young_time = 2_000_000_000.0
-    for path in (*old, young, *strangers):
+    for path in (*old, *young, *strangers):
         path.write_text("half")
-        age = 60 if path == young else LEFTOVER_SECONDS + 1
+        age = 60 if path in young else LEFTOVER_SECONDS + 1
         os.utime(path, (young_time - age, young_time - age))
 
     sweep(store.folder, now)
 
     assert not any(path.exists() for path in old)
-    assert young.exists()
-    assert all(path.exists() for path in strangers)
+    assert all(path.exists() for path in (*young, *strangers))
     assert store.bundles.versions("home") == (version,)
+
+
+def test_what_only_the_locks_holder_writes_goes_at_once(store: Store) -> None:
+    [version] = fill(store, 1)
+    home, orders = store.folder / "certificates/home", store.folder / "orders/home"
+    orders.mkdir(parents=True)
+    left = [
+        home / version / ".privkey.pem.0123456789ab",
+        home / ".current.0123456789ab",
+        orders / ".0123456789abcdef.json.0123456789ab",
+    ]
+    for path in left:
+        path.write_text("half")
+        os.utime(path, (1000, 1000))
+
+    sweep(store.folder, 1000.0)
+
+    assert not any(path.exists() for path in left)
 
 
 def test_the_run_lock_sweeps_and_a_folder_of_that_name_is_left_alone(store: Store) -> None:
