@@ -7,9 +7,7 @@ and leave to mount: on this machine nothing else changes, and nothing outlives t
 """
 
 import contextlib
-import re
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -40,9 +38,9 @@ Fault = Literal[
 ]
 """What `SshBox.fault` switches on; `gen-all-takes` has seconds as its value."""
 
+_PORTS: Final = ("ssh", "http", "dsm", "https", "ftps", "drive")
 _START_SECONDS: Final = 20.0
 _ROOT_BYTES: Final = 32 << 20
-_OPENSSH_WITH_PENALTIES: Final = (9, 8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +68,6 @@ class Knobs:
     busybox: bool | None = None
     noexec_tmp: bool | None = None
     home_mode: int | Literal["release"] | None = "release"
-    sftp: Literal["off", "shares"] = "off"
     auto_block: int | None = None
     legacy: bool = False
     """sshd offers `ssh-rsa` with SHA-1 only."""
@@ -103,9 +100,7 @@ class SshBox(BoxRoot):
         self.target = target or _pair("example.test", rsa=rsa_only, number=80)
         self.decoy = decoy or _pair("other.test", rsa=rsa_only, number=81)
         self.entries = self._entries()
-        self.ports = {
-            name: ports.free_port() for name in ("ssh", "http", "dsm", "https", "ftps", "drive")
-        }
+        self.ports = dict(zip(_PORTS, ports.free_ports(len(_PORTS)), strict=True))
         self.admin = self._person("keeper", "id_keeper")
         self.silent = self._person("silent", "id_silent")
         self.visitor = self._person("visitor", None)
@@ -176,20 +171,16 @@ class SshBox(BoxRoot):
         cut, and the tool did nothing. 0 only counts.
         """
         own = f"/opt/box/traps/{tool}"
-        real = self.run("/usr/bin/readlink", "-f", f"/usr/bin/{tool}").stdout.decode().strip()
-        if real == "/opt/box/trap.sh":
-            real = self.run("/usr/bin/readlink", f"{own}/tool").stdout.decode().strip()
+        where = self.run("/usr/bin/readlink", "-f", f"/usr/bin/{tool}").stdout.decode().strip()
         values = {"count": "0", "at": str(at), "what": what}
-        self.place(
-            Item(path=own),
-            Item(path=f"{own}/{tool}", link=real),
-            Item(path=f"{own}/tool", link=f"{own}/{tool}"),
-            *(
-                Item(path=f"{own}/{name}", content=f"{value}\n".encode(), mode=0o666)
-                for name, value in values.items()
-            ),
-            Item(path=f"/usr/bin/{tool}", link="/opt/box/trap.sh"),
-        )
+        items = [
+            Item(path=f"{own}/{name}", content=f"{value}\n".encode(), mode=0o666)
+            for name, value in values.items()
+        ]
+        if where != "/opt/box/trap.sh":
+            items.append(Item(path=f"{own}/real/{tool}", link=where))
+            items.append(Item(path=f"/usr/bin/{tool}", link="/opt/box/trap.sh"))
+        self.place(*items)
 
     def trapped(self, tool: str) -> int:
         """Return how often a tool with a trap was called."""
@@ -198,6 +189,10 @@ class SshBox(BoxRoot):
     def cut(self) -> int:
         """End every SSH session, as a pulled cable does; return how many processes ended."""
         return int(self._ask("cut"))
+
+    def rest(self) -> None:
+        """Wait until nothing that came in by SSH runs any more: after a cut, a script goes on."""
+        self._wait(lambda: not self._ask("busy"), "rest")
 
     def change_host_keys(self) -> None:
         """Give the box new host keys, as after a reinstallation."""
@@ -274,11 +269,9 @@ class SshBox(BoxRoot):
         doors = system.Doors(
             port=self.ports["ssh"],
             addresses=ports.loopback(),
-            sftp=knobs.sftp,
             auto_block=knobs.auto_block,
             legacy=knobs.legacy,
             root_password=is_router,
-            newer_than_9_8=_openssh_version() >= _OPENSSH_WITH_PENALTIES,
         )
         items = [
             *system.tool_items(self.release, busybox=self._or(knobs.busybox, {"srm13"})),
@@ -356,6 +349,8 @@ class SshBox(BoxRoot):
         pid_file = f"/run/{name}.pid"
         argv = [
             sys.executable,
+            "-I",
+            "-S",
             str(HERE / "ssh_box_listener.py"),
             str(self.folder / "root"),
             service.directory,
@@ -378,19 +373,8 @@ class SshBox(BoxRoot):
         while not is_so():
             if time.monotonic() > deadline:
                 logs = self.run("/bin/sh", "-c", "tail -n 20 /var/log/*.log").stdout.decode()
-                raise RuntimeError(f"{what} of the box did not start:\n{logs}")
+                raise RuntimeError(f"the box waited too long for {what}:\n{logs}")
             time.sleep(0.01)
-
-
-def _openssh_version() -> tuple[int, ...]:
-    told = subprocess.run(
-        ["ssh", "-V"],  # noqa: S607 - found on the path, as tests/run has it
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stderr
-    found = re.search(r"OpenSSH_(\d+)\.(\d+)", told)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _pair(apex: str, *, rsa: bool, number: int) -> Issued:

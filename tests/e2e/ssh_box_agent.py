@@ -6,6 +6,7 @@ every process of the box and every mount: also when the tests were killed. Stand
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -28,6 +29,7 @@ _READ_ONLY = {  # where in the box: which folder of this machine
 }
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _SHARED = ("/usr/lib", "/usr/lib64", "/usr/libexec/sudo", "/opt/box", "/proc", "/dev")
+_SERVERS = ("python", "nginx", "apache2", "strace")
 _RUN_SECONDS = 60
 _PATH = "/usr/bin:/usr/sbin:/bin:/sbin"
 
@@ -145,11 +147,22 @@ class Agent:
 
     def cut(self) -> int:
         """End every session of sshd, as a pulled cable does; return how many processes."""
+        ended: set[int] = set()
+        while sessions := _sessions(self._started["sshd"].pid):  # one may just be forking
+            ended.update(sessions)
+            for pid in sessions:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        return len(ended)
+
+    def busy(self) -> list[str]:
+        """Return the programs that still run without being one of the box's servers."""
         listener = self._started["sshd"].pid
-        sessions = [pid for pid in _pids() if _is_sshd(pid) and pid != listener]
-        for pid in sessions:
-            os.kill(pid, signal.SIGKILL)
-        return len(sessions)
+        return [
+            name
+            for pid in _pids()
+            if (name := _program(pid)) and not name.startswith(_SERVERS) and pid != listener
+        ]
 
     def _devices(self) -> None:
         folder = self._at("/dev")
@@ -213,15 +226,20 @@ class Agent:
         return self._root / path.lstrip("/")
 
 
+def _sessions(listener: int) -> list[int]:
+    return [pid for pid in _pids() if pid != listener and _program(pid).startswith("sshd")]
+
+
 def _pids() -> list[int]:
     return [int(place.name) for place in Path("/proc").iterdir() if place.name.isdigit()]
 
 
-def _is_sshd(pid: int) -> bool:
+def _program(pid: int) -> str:
+    """Return the name of a process's program; "" for one that has ended."""
     try:
-        return Path(f"/proc/{pid}/exe").readlink().name in {"sshd", "sshd-session", "sshd-auth"}
+        return Path(f"/proc/{pid}/exe").readlink().name
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return ""
 
 
 def _command(*argv: str) -> None:

@@ -1,10 +1,12 @@
 """A TLS port of a virtual box beside its web server: the FTP server, or one of a package.
 
 A program of the box: it reads the pair of its service directory at the start and on SIGHUP only,
-as the account that owns the directory, and writes its process id to a file.
+as the account that owns the directory, and writes its process id to a file. Standard library
+only, so that it starts fast.
 """
 
 import argparse
+import base64
 import os
 import signal
 import socket
@@ -12,22 +14,20 @@ import ssl
 import sys
 import threading
 from pathlib import Path
+from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-from distributor.lab.starttls import upgrades
-
-_SECONDS = 10.0
+_SECONDS: Final = 10.0
+_RSA_OID: Final = bytes.fromhex("06092a864886f70d010101")
+_PKCS1: Final = "-----BEGIN RSA PRIVATE KEY-----"
 
 
 class Listener:
-    """One port and the pair that it serves."""
+    """One port and the pair that it serves; `ftp` wants AUTH TLS first (RFC 4217)."""
 
     def __init__(self, directory: Path, *, ftp: bool, rsa_only: bool) -> None:
         self._directory = directory
         self._rsa_only = rsa_only
-        self._upgrade = upgrades()["ftp"] if ftp else None
+        self._ftp = ftp
         self._context = self._read()
 
     def read_again(self, *_: object) -> None:
@@ -44,9 +44,7 @@ class Listener:
         prefix = "" if (self._directory / "cert.pem").exists() else "RSA-"
         key = self._directory / f"{prefix}privkey.pem"
         # dsm-ssh 2.2: with an EC key the FTP server of DSM 6.1 does not start.
-        if self._rsa_only and not isinstance(
-            load_pem_private_key(key.read_bytes(), None), RSAPrivateKey
-        ):
+        if self._rsa_only and not _is_rsa(key.read_text("utf-8")):
             sys.exit(f"{key} is no RSA key")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._directory / f"{prefix}fullchain.pem", key)
@@ -54,18 +52,41 @@ class Listener:
 
     def _answer(self, connection: socket.socket) -> None:
         connection.settimeout(_SECONDS)
-        peer = "peer"
         try:
             with connection:
-                if self._upgrade is not None and not self._upgrade.clear(connection, peer):
+                if self._ftp and not _asks_for_tls(connection):
                     return
                 with self._context.wrap_socket(connection, server_side=True) as secured:
-                    if self._upgrade is not None:
-                        self._upgrade.serve(secured, peer)
-                    else:
-                        secured.recv(1)
+                    secured.recv(1024)
+                    if self._ftp:
+                        secured.sendall(b"221 bye\r\n")
         except OSError as error:  # ssl.SSLError is one: the peer left, or would not have it
             print(f"connection ended: {error}", file=sys.stderr, flush=True)  # noqa: T201 - its log
+
+
+def _is_rsa(pem: str) -> bool:
+    lines = pem.strip().splitlines()
+    return lines[0] == _PKCS1 or _RSA_OID in base64.b64decode("".join(lines[1:-1]))
+
+
+def _asks_for_tls(connection: socket.socket) -> bool:
+    """Talk FTP in the clear until the client asks for TLS, or leaves."""
+    connection.sendall(b"220 FTP server ready.\r\n")
+    while line := _line(connection).upper().split():
+        if line[0] == b"AUTH":
+            connection.sendall(b"234 AUTH TLS successful\r\n")
+            return True
+        features = b"211-Features:\r\n AUTH TLS\r\n211 End\r\n"
+        connection.sendall(features if line[0] == b"FEAT" else b"530 Please use TLS.\r\n")
+    return False
+
+
+def _line(connection: socket.socket) -> bytes:
+    """Read byte by byte, so that nothing of TLS behind the line is lost."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := connection.recv(1)):
+        line += byte
+    return line
 
 
 def main() -> None:
@@ -82,12 +103,14 @@ def main() -> None:
     with socket.create_server(("127.0.0.1", chosen.port)) as listening:
         os.chroot(chosen.root)
         os.chdir("/")
-        chosen.pid_file.write_text(f"{os.getpid()}\n", encoding="utf-8")
         os.setgroups([])
+        pid_file = chosen.pid_file.open("w", encoding="utf-8")
         os.setgid(chosen.account)
         os.setuid(chosen.account)
         listener = Listener(chosen.directory, ftp=chosen.ftp, rsa_only=chosen.rsa_only)
         signal.signal(signal.SIGHUP, listener.read_again)
+        with pid_file:
+            pid_file.write(f"{os.getpid()}\n")
         listener.serve(listening)
 
 

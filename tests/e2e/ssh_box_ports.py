@@ -1,17 +1,38 @@
 """The loopback ports of virtual boxes, and what they serve."""
 
+import secrets
 import socket
 import ssl
 from hashlib import sha256
+from pathlib import Path
 from typing import Final
 
 LOCAL: Final = "127.0.0.1"
+_FIRST_PORT: Final = 10_000
 
 
-def free_port() -> int:
-    """Return a port of loopback that was free a moment ago."""
-    with socket.create_server((LOCAL, 0)) as server:
-        return int(server.getsockname()[1])
+def free_ports(number: int) -> list[int]:
+    """Return ports of loopback on which nothing listens.
+
+    They lie below the range from which the kernel takes the ports of outgoing connections, so that
+    none of those gets in between.
+    """
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
+    found: set[int] = set()
+    while len(found) < number:
+        port = _FIRST_PORT + secrets.randbelow(lowest - _FIRST_PORT)
+        if all(_is_free(address, port) for address in loopback()):
+            found.add(port)
+    return list(found)
+
+
+def _is_free(address: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.create_server((address, port), family=family):
+            return True
+    except OSError:
+        return False
 
 
 def loopback() -> tuple[str, ...]:

@@ -1,14 +1,17 @@
 """The system below a virtual box: tools, and the texts that configure sshd, sudo and web server."""
 
+import re
 import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from tests.e2e.ssh_box_tree import LAYER, Entry, Item, Release, Service, lines_of
 
 _HOST: Final = "opt/box/host"
+_OPENSSH_WITH_PENALTIES: Final = (9, 8)
 _SYSTEM_FOLDERS: Final = "/usr/bin:/usr/sbin"
 
 # What a DiskStation has of the usual tools (dsm-ssh 3.4 names base64, tee, install, mktemp,
@@ -31,12 +34,10 @@ class Doors:
 
     port: int
     addresses: Sequence[str]
-    sftp: Literal["off", "shares"] = "off"
     auto_block: int | None = None
     """After that many wrong passwords everything from the address is refused."""
     legacy: bool = False
     root_password: bool = False
-    newer_than_9_8: bool = False
 
 
 def tool_items(release: Release, *, busybox: bool) -> list[Item]:
@@ -85,11 +86,8 @@ def door_items(doors: Doors, name: str, silent: str) -> list[Item]:
     ]
     if doors.legacy:
         config += ["HostKeyAlgorithms ssh-rsa", "PubkeyAcceptedAlgorithms ssh-rsa"]
-    if doors.newer_than_9_8:
+    if _openssh_version() >= _OPENSSH_WITH_PENALTIES:
         config.append("PerSourcePenalties no")  # no Synology box has a version that does it
-    if doors.sftp == "shares":
-        # The view of shares only is seen; that a chroot makes it is this box's (dsm-ssh 3.4).
-        config.append("Subsystem sftp internal-sftp -u 000 -d /volume1/homes")
     config += ["AllowTcpForwarding no", "Match User root,admin", "  AllowTcpForwarding yes"]
     authenticate = ["auth sufficient pam_unix.so nodelay", "auth required pam_deny.so"]
     if doors.auto_block is not None:
@@ -225,3 +223,14 @@ def apache_items(port: int) -> list[Item]:
         Item(path="/etc/httpd/conf/httpd.conf-sys", content=lines_of(lines), mode=0o644),
         *(Item(path=path) for path in ("/run/httpd", "/var/log/httpd", "/var/www")),
     ]
+
+
+def _openssh_version() -> tuple[int, ...]:
+    told = subprocess.run(
+        ["ssh", "-V"],  # noqa: S607 - found on the path, as tests/run has it
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    found = re.search(r"OpenSSH_(\d+)\.(\d+)", told)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -4,6 +4,15 @@ set -- "$(basename "$0")" "$@"
 tool=$1
 shift
 trap=/opt/box/traps/$tool
+
+signal_sshd() { # every sshd but the one that listens
+  for process in /proc/[0-9]*; do
+    case $(readlink "$process/exe") in
+    *sshd*) [ "${process#/proc/}" = "$(cat /run/sshd.pid)" ] || kill "-$1" "${process#/proc/}" ;;
+    esac
+  done
+}
+
 count=$(($(cat "$trap/count") + 1))
 echo $count >"$trap/count"
 if [ $count = "$(cat "$trap/at")" ]; then
@@ -12,22 +21,20 @@ if [ $count = "$(cat "$trap/at")" ]; then
     echo "$tool: No space left on device" >&2
     exit 1
     ;;
-  cut | die)
-    # The session's sshd dies as with a pulled cable; with `die` all that the session started too.
+  cut)
+    signal_sshd KILL
+    ;;
+  die)
+    # All of the session at once: sshd may not tell how it ended.
+    signal_sshd STOP
     read -r _ _ _ _ _ session _ </proc/self/stat
     for process in /proc/[0-9]*; do
-      case $(readlink "$process/exe") in
-      *sshd*) [ "${process#/proc/}" = "$(cat /run/sshd.pid)" ] || kill -9 "${process#/proc/}" ;;
-      esac
+      read -r _ _ _ _ _ its _ 2>/dev/null <"$process/stat" || continue
+      [ "$its" != "$session" ] || [ "${process#/proc/}" = $$ ] || kill -9 "${process#/proc/}"
     done
-    if [ "$(cat "$trap/what")" = die ]; then
-      for process in /proc/[0-9]*; do
-        read -r _ _ _ _ _ its _ 2>/dev/null <"$process/stat" || continue
-        [ "$its" != "$session" ] || [ "${process#/proc/}" = $$ ] || kill -9 "${process#/proc/}"
-      done
-      exit 137
-    fi
+    signal_sshd KILL
+    exit 137
     ;;
   esac
 fi
-exec "$trap/tool" "$@"
+exec "$trap/real/$tool" "$@"
