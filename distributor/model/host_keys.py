@@ -145,3 +145,38 @@ def jump_trust_of(jump: str, known: KnownKeys) -> HostKeyTrust:
 
 def _fingerprints(keys: Collection[HostKey]) -> frozenset[str]:
     return frozenset(key.fingerprint for key in keys)
+
+
+def pinning(
+    host: str,
+    shown: HostKey,
+    *,
+    fingerprint: str | None,
+    host_key: str | None,
+    pinned: PinnedKey | None,
+    known: KnownKeys,
+) -> Literal["nothing", "pin", "ask"]:
+    """Return what is to be done so that `shown` is believed of `host` from now on.
+
+    `fingerprint` is what a person gave to pin. "nothing": it is believed already; "pin": a person
+    has said so, now or to ssh; "ask": nobody has. Raises Untrusted when it is another key than the
+    one that a person gave or pinned, or than the inventory or known_hosts has.
+    """
+    if fingerprint is not None and fingerprint != shown.fingerprint:
+        raise Untrusted(
+            f"it shows another host key than {fingerprint}",
+            hint="nothing was pinned; is the address right, and who answers there?",
+            step="trust",
+        )
+    revoked = shown.fingerprint in _fingerprints(known.revoked)
+    if host_key is None and pinned is None and not known.keys and not revoked:
+        return "ask" if fingerprint is None else "pin"
+    if fingerprint is None or host_key is not None or revoked:
+        trust = HostKeyTrust(
+            host=host, fingerprints=frozenset(), revoked=_fingerprints(known.revoked)
+        )
+        if not revoked:
+            trust = host_key_trust_of(host, host_key=host_key, pinned=pinned, known=known)
+        trust.check(shown)
+        return "pin" if trust.basis == "known_hosts" else "nothing"
+    return "pin"
