@@ -1,6 +1,9 @@
 """Keys to log in with: a private key that the inventory names, or those of an agent."""
 
 import io
+import os
+import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -77,8 +80,6 @@ class _Agent(AgentSSH):
 
     def __init__(self, connection: Any) -> None:
         super().__init__()
-        if hasattr(connection, "settimeout"):
-            connection.settimeout(AGENT_SECONDS)
         self._connect(connection)  # type: ignore[attr-defined]  # left out of the stubs
 
     def _send_message(self, msg: Any) -> tuple[int, paramiko.Message]:
@@ -90,10 +91,28 @@ class _Agent(AgentSSH):
         return answer
 
 
+def _agent_connection() -> Any:
+    """Return a connection to the agent, or None where there is none."""
+    if sys.platform == "win32":
+        return get_agent_connection()
+    name = os.environ.get("SSH_AUTH_SOCK")
+    if not name:
+        return None
+    # Not paramiko's: that leaves the socket open when nobody answers at its name.
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(AGENT_SECONDS)
+    try:
+        connection.connect(name)
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
 @contextmanager
 def agent_keys() -> Iterator[tuple[paramiko.PKey, ...]]:
     """Give the keys of the agent that the environment names (SSH_AUTH_SOCK); none without one."""
-    connection = get_agent_connection()
+    connection = _agent_connection()
     if connection is None:
         yield ()
         return

@@ -62,8 +62,9 @@ for file in passwd group shadow sudoers sudoers.d pam.d; do
 done
 . /run/box/homes.sh
 . /run/box/prepare.sh
-exec /usr/sbin/sshd -D -e -f /run/box/sshd_config
+exec $trace /usr/sbin/sshd -D -e -f /run/box/sshd_config
 """
+_TRACE: Final = "strace -f -v -s 65536 -o /run/box/trace -e trace="
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ class Sshd:
 
     `sshd_config` and `sudoers` are lines put before those of the rig: in sshd_config the first word
     counts, in sudoers the last. `prepare` is a piece of sh that root runs inside, before the server
-    starts: what it mounts, nobody else sees.
+    starts: what it mounts, nobody else sees. `trace` names system calls to be written down, of the
+    server and of all that it starts.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Sshd:
         prepare: str = "",
         noexec_tmp: bool = False,
         port: int | None = None,
+        trace: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.users = tuple(users)
@@ -114,7 +117,8 @@ class Sshd:
         self._lines = tuple(sshd_config)
         self._sudoers = tuple(sudoers)
         tmp = "mount -t tmpfs -o mode=1777,noexec tmpfs /tmp\n" if noexec_tmp else ""
-        self._prepare = tmp + prepare
+        tracing = f"trace='{_TRACE}{','.join(trace)}'\n" if trace else "trace=\n"
+        self._prepare = tracing + tmp + prepare
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -206,6 +210,11 @@ class Sshd:
         )
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         return done.stdout.decode()
+
+    @property
+    def traced(self) -> str:
+        """The system calls so far, as strace writes them: arguments and environment in full."""
+        return self.as_root("cat /run/box/trace")
 
     def _answers(self) -> bool:
         try:
