@@ -1,16 +1,19 @@
-"""Who signs in to a host, and whom to believe that it is the host."""
+"""Who signs in to a host, and whom to believe that it is the host: by TLS or by SSH."""
 
 import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
 from distributor.clients.keyring import NamedSecrets
+from distributor.clients.known_hosts import known_host_keys
 from distributor.clients.otp import OneTimeCodes
 from distributor.clients.secrets import fetch
 from distributor.clients.srm import SrmSession
@@ -18,13 +21,17 @@ from distributor.clients.tls import verified_leaf
 from distributor.clients.web_api import Account
 from distributor.model.bundle import Certificate, fingerprint
 from distributor.model.errors import AuthRefused, Interrupted
-from distributor.model.hosts import ApiAccess, Host, SecretRef, SocketAddress
+from distributor.model.host_keys import HostKeyTrust, host_key_trust_of, jump_trust_of
+from distributor.model.hosts import ApiAccess, Host, SecretRef, SocketAddress, SshAccess
 from distributor.model.secret import DeviceToken, Secret
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
 from distributor.model.trust import PinnedLeaf, Trust, own_leaf, trust_of
 from distributor.protocol.dsm_codes import LOGIN_REASONS
 from distributor.store import Store
+
+if TYPE_CHECKING:
+    from distributor.clients.ssh import Jump, SshSession
 
 
 def utc_now() -> datetime:
@@ -49,7 +56,7 @@ def secret(reference: SecretRef, store: Store) -> Secret:
 
 @dataclass(frozen=True, slots=True)
 class HostKeeper:
-    """What is remembered of the logins to one host (`web_api.Keeper`)."""
+    """What is remembered of the logins to one host (`web_api.Keeper`, `ssh_login.Refusals`)."""
 
     host: str
     store: Store
@@ -59,14 +66,16 @@ class HostKeeper:
         found = self.store.refusals.find(self.host, user, password, utc_now())
         if found is None:
             return None
-        meaning, _ = LOGIN_REASONS.get(found.code, (f"code {found.code}", ""))
+        # SSH has no codes: what is noted without one is a password.
+        unknown = f"code {found.code}" if found.code else "the password is wrong"
+        meaning, _ = LOGIN_REASONS.get(found.code, (unknown, ""))
         return AuthRefused(
             f"login as '{printable(user)}' not tried: it was refused at {rfc3339(found.when)} "
             f"({meaning})",
             hint=f"correct it, then: distribute trust {self.host}. The same words are tried again "
             "after a day",
             step="login",
-            code=found.code,
+            code=found.code or None,
         )
 
     def note_refusal(self, user: str, password: Secret, error: AuthRefused) -> None:
@@ -101,6 +110,43 @@ class Logins:
         """Return a session with a router that is not signed in yet."""
         return SrmSession(_http(host, access, trust), self.account(host, access), sleep=time.sleep)
 
+    def ssh(self, host: Host, access: SshAccess, trust: HostKeyTrust) -> "SshSession":
+        """Return a session with a host by SSH that is not signed in yet."""
+        # paramiko is loaded only where there is something to reach by SSH.
+        from distributor.clients.ssh import SshSession
+        from distributor.clients.ssh_login import SshAccount
+
+        account = SshAccount(
+            user=access.user,
+            refusals=HostKeeper(host.name, self._store),
+            password=self._source(access.password),
+            identity=self._source(access.identity),
+            passphrase=self._source(access.identity_passphrase),
+            sudo_password=self._source(access.sudo_password),
+        )
+        address = SocketAddress(host.address, access.port)
+        return SshSession(address, account, trust, sleep=time.sleep, jump=self.jump(host, access))
+
+    def jump(self, host: Host, access: SshAccess) -> "Jump | None":
+        """Return the server to go through to a host, if any; raises Untrusted for an unknown one.
+
+        There the host's own key logs in, or the agent's: a password is for one host alone.
+        """
+        through = access.proxy_jump
+        if through is None:
+            return None
+        from distributor.clients.ssh import Jump
+        from distributor.clients.ssh_login import SshAccount
+
+        account = SshAccount(
+            user=through.user,
+            refusals=HostKeeper(host.name, self._store),
+            identity=self._source(access.identity),
+            passphrase=self._source(access.identity_passphrase),
+        )
+        trust = jump_trust_of(str(through), known_host_keys(through.address))
+        return Jump(address=through.address, account=account, trust=trust)
+
     def account(
         self, host: Host, access: ApiAccess, ask: Callable[[], Secret] | None = None
     ) -> Account:
@@ -128,6 +174,9 @@ class Logins:
             session.sign_in()
         finally:
             session.close()
+
+    def _source(self, reference: SecretRef | None) -> Callable[[], Secret] | None:
+        return None if reference is None else partial(secret, reference, self._store)
 
     def _code_of(self, host: str, otp: SecretRef | None) -> OneTimeCodes | None:
         if otp is None:
@@ -162,6 +211,16 @@ def trust_for(
         verified_leaf=verified,
         during_delivery={one.leaf for one in certificates} | _earlier_leaves(host, access, store),
         revoked=store.bundles.revoked_leaves(),
+    )
+
+
+def host_key_trust_for(host: Host, access: SshAccess, store: Store) -> HostKeyTrust:
+    """Return which SSH host keys `host` may show; raises Untrusted when there is no basis."""
+    return host_key_trust_of(
+        host.name,
+        host_key=access.host_key,
+        pinned=store.trust.host_key(host.name),
+        known=known_host_keys(SocketAddress(host.address, access.port)),
     )
 
 

@@ -1,4 +1,4 @@
-"""`distribute trust`: look at a host's TLS certificate, and pin it."""
+"""`distribute trust`: look at a host's TLS certificate or SSH host key, and pin it."""
 
 import re
 import sys
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from distributor.model.bundle import Certificate
     from distributor.model.errors import DistributorError
-    from distributor.model.hosts import Host
+    from distributor.model.host_keys import HostKey
+    from distributor.model.hosts import ApiAccess, Host
     from distributor.store import Store
 
 
@@ -25,14 +26,16 @@ class _Looked:
     host: str
     shown: "Certificate | None" = None
     """The leaf that its own port serves."""
+    host_key: "HostKey | None" = None
+    """The SSH host key that it shows, where it is reached by SSH."""
     is_pinned: bool = False
-    """Whether that leaf is the one that is pinned at the end."""
+    """Whether that leaf or key is the one that is pinned at the end."""
     error: "DistributorError | None" = None
 
 
 @click.command(epilog="Example: distribute trust attic --fingerprint sha256:1f…")
 @click.argument("hosts", nargs=-1, required=True, metavar="HOST...")
-@click.option("--fingerprint", metavar="F", help="Pin only this leaf: sha256: and 64 hex digits.")
+@click.option("--fingerprint", metavar="F", help="Pin only this leaf or SSH host key.")
 @click.option("--yes", is_flag=True, help="Pin at first sight without asking; never a changed one.")
 @global_options
 @click.pass_context
@@ -45,6 +48,9 @@ def trust(
     yes: bool,
 ) -> None:
     """Show what a host's own port serves, and pin it as the host's.
+
+    That is the TLS leaf (sha256: and 64 hex digits), or with via = "ssh" the SSH host key (SHA256:
+    and base64, as ssh-keygen -l prints it).
 
     Compare the fingerprint with the one that the box itself shows, or look at it over a network
     that you trust. A host that serves something else than what is pinned is pinned anew only with
@@ -60,9 +66,9 @@ def trust(
 
     if fingerprint is not None and len(hosts) > 1:
         raise UsageError("--fingerprint is for one host", hint="name one host at a time")
-    expected = _as_ours(fingerprint) if fingerprint is not None else None
     inventory = settings.load_inventory()
     chosen = select(inventory, all_hosts=False, hosts=hosts, tags=())
+    expected = _as_ours(fingerprint, chosen[0]) if fingerprint is not None else None
     store = settings.store()
     code, looked = OK, [_Looked(host.name) for host in chosen]
     with store.lock():
@@ -82,20 +88,42 @@ def _look(
     one: _Looked,
 ) -> int:
     """Show, pin and try one host, and note in `one` what became of it; return its exit code."""
+    from distributor.cli.trust_ssh import pin_key, shown_key, sign_in_by_ssh
     from distributor.model.bundle import describe
     from distributor.model.errors import DistributorError, UsageError
+    from distributor.model.hosts import SshAccess
     from distributor.render.text import error_lines
 
+    access = host.access
     try:
-        leaf = _served_leaf(host)
-        one.shown = describe((leaf,), host.name)
-        if not settings.as_json:
-            _show(settings, host, one.shown)
-        one.is_pinned = _pin(settings, store, host, leaf, fingerprint, yes)
+        if isinstance(access, SshAccess):
+            one.host_key = shown_key(host, access, store, fingerprint)
+            if not settings.as_json:
+                settings.stdout().print(f"{host.name}  host key {one.host_key}", soft_wrap=True)
+            one.is_pinned = pin_key(
+                settings,
+                store,
+                host,
+                access,
+                one.host_key,
+                fingerprint,
+                lambda: yes or _confirmed(host, "host key"),
+            )
+        else:
+            leaf = _served_leaf(host, access)
+            one.shown = describe((leaf,), host.name)
+            if not settings.as_json:
+                _show(settings, host, one.shown)
+            one.is_pinned = _pin(settings, store, host, leaf, fingerprint, yes)
         if not one.is_pinned:
             return NOT_WELL
         store.refusals.forget(host.name)  # a person has seen to it
-        well = not sys.stdin.isatty() or _sign_in(settings, store, host)
+        well = True
+        if sys.stdin.isatty():
+            if isinstance(access, SshAccess):
+                sign_in_by_ssh(settings, store, host, access)
+            else:
+                well = _sign_in(settings, store, host, access)
     except DistributorError as error:
         one.error = error
         for line in error_lines(error, f"{host.name}  "):
@@ -108,7 +136,7 @@ def _as_json(one: _Looked) -> dict[str, Any]:
     from distributor.model.times import rfc3339
     from distributor.render.as_json import error_as_json
 
-    shown = one.shown
+    shown, key = one.shown, one.host_key
     return {
         "name": one.host,
         "leaf": shown.leaf if shown else None,
@@ -117,19 +145,27 @@ def _as_json(one: _Looked) -> dict[str, Any]:
         "not_before": rfc3339(shown.not_before) if shown and shown.not_before else None,
         "not_after": rfc3339(shown.not_after) if shown and shown.not_after else None,
         "issuer": (shown.issued_by or None) if shown else None,
+        "host_key": {"type": key.type, "fingerprint": key.fingerprint} if key else None,
         "pinned": one.is_pinned,
         "error": error_as_json(one.error),
     }
 
 
-def _as_ours(text: str) -> str:
+def _as_ours(text: str, host: "Host") -> str:
     """Return a fingerprint as reports have it; browsers and openssl put colons and capitals.
 
-    Raises UsageError for anything but SHA-256.
+    That of an SSH host key is as ssh-keygen prints it. Raises UsageError for anything but SHA-256.
     """
     from distributor.model.errors import UsageError
     from distributor.model.text import printable
 
+    if host.via == "ssh":
+        if re.fullmatch("SHA256:[A-Za-z0-9+/]{43}", text.strip()) is None:
+            raise UsageError(
+                f"'{printable(text)}' is no SHA-256 fingerprint of an SSH host key",
+                hint="give SHA256: and 43 characters of base64, as ssh-keygen -l prints it",
+            )
+        return text.strip()
     found = re.fullmatch("(?:sha256)?([0-9a-f]{64})", text.strip().lower().replace(":", ""))
     if found is None:
         raise UsageError(
@@ -139,17 +175,11 @@ def _as_ours(text: str) -> str:
     return f"sha256:{found[1]}"
 
 
-def _served_leaf(host: "Host") -> "x509.Certificate":
+def _served_leaf(host: "Host", access: "ApiAccess") -> "x509.Certificate":
     """Return the leaf that the host's own port serves."""
     from distributor.clients.tls import served_chain
-    from distributor.model.errors import UsageError
-    from distributor.model.hosts import ApiAccess, SocketAddress
+    from distributor.model.hosts import SocketAddress
 
-    access = host.access
-    if not isinstance(access, ApiAccess):
-        raise UsageError(
-            f"{host.name} is not reached by TLS", hint="its SSH host key is what counts"
-        )
     return served_chain(
         SocketAddress(host.address, access.port), access.server_name, legacy=access.legacy_tls
     )[0]
@@ -192,25 +222,21 @@ def _pin(
             hint=f"if you know why: distribute trust {host.name} --fingerprint {shown}",
             step="trust",
         )
-    if fingerprint is None and not yes and not _confirmed(host):
+    if fingerprint is None and not yes and not _confirmed(host, "leaf"):
         return False
     store.trust.pin(host.name, pin_of(leaf, by="trust"))
     settings.stderr().print(f"{host.name}  pinned", soft_wrap=True)
     return True
 
 
-def _sign_in(settings: Settings, store: "Store", host: "Host") -> bool:
+def _sign_in(settings: Settings, store: "Store", host: "Host", access: "ApiAccess") -> bool:
     """Try the account while somebody is there to give a one-time code.
 
     Return whether later runs get in without one.
     """
     from distributor.access import Logins, trust_for
-    from distributor.model.hosts import ApiAccess
     from distributor.model.secret import Secret
 
-    access = host.access
-    if not isinstance(access, ApiAccess):
-        return True
     asked = False
 
     def ask() -> Secret:
@@ -245,7 +271,7 @@ def _show(settings: Settings, host: "Host", about: "Certificate") -> None:
     console.print(f"    issuer  {printable(about.issued_by)}", soft_wrap=True)
 
 
-def _confirmed(host: "Host") -> bool:
+def _confirmed(host: "Host", what: str) -> bool:
     from distributor.model.errors import UsageError
 
     if not sys.stdin.isatty():
@@ -253,4 +279,4 @@ def _confirmed(host: "Host") -> bool:
             f"{host.name} was not pinned: nobody is there to compare the fingerprint",
             hint=f"distribute trust {host.name} --fingerprint F, or --yes to pin at first sight",
         )
-    return click.confirm(f"Is this the leaf of {host.name}?", default=False, err=True)
+    return click.confirm(f"Is this the {what} of {host.name}?", default=False, err=True)

@@ -226,6 +226,7 @@ class _Maker:
             user=_set(table.user),
             password=self._maybe_secret(table.password),
             identity=self._maybe_secret(table.identity),
+            identity_passphrase=self._maybe_secret(table.identity_passphrase),
             host_key=table.host_key,
             sudo_password=self._maybe_secret(table.sudo_password),
             proxy_jump=table.proxy_jump,

@@ -52,6 +52,8 @@ def _keys(shape: Shape, host: EffectiveHost) -> Iterator[Finding]:
         yield Finding(
             host.at("password"), 'is missing: via = "api" needs one, such as { env = "NAME" }'
         )
+    if shape.given(*host.at("identity_passphrase")) and not shape.given(*host.at("identity")):
+        yield Finding(host.at("identity_passphrase"), "belongs to identity, which is missing")
     if kind == "files" and via == "api":
         yield Finding(host.at("via"), 'must be "ssh": kind = "files" is reached by no other way')
     for key in HostTable.model_fields:

@@ -39,7 +39,16 @@ _KINDS: Final[Mapping[str, tuple[Kind, ...]]] = {
 _VIAS: Final[Mapping[str, Via]] = {
     **dict.fromkeys(("otp", "tls", "tls_pin"), "api"),
     **dict.fromkeys(
-        ("identity", "host_key", "sudo_password", "proxy_jump", "method", "packages"), "ssh"
+        (
+            "identity",
+            "identity_passphrase",
+            "host_key",
+            "sudo_password",
+            "proxy_jump",
+            "method",
+            "packages",
+        ),
+        "ssh",
     ),
 }
 """Keys that belong to one way of reaching a host only."""

@@ -19,7 +19,7 @@ from pydantic_core import PydanticKnownError
 
 from distributor.inventory import names, values
 from distributor.model.hazards import HAZARDS
-from distributor.model.hosts import SocketAddress
+from distributor.model.hosts import JumpHost, SocketAddress
 from distributor.model.secret import Secret
 
 _SECRET_KEYS: Final = ("env", "file", "keyring", "command", "plain")
@@ -46,6 +46,7 @@ LocalPath = Annotated[Path, *_parsed(values.path)]
 RemotePath = Annotated[str, AfterValidator(values.remote_path)]
 Place = Annotated[SocketAddress, *_parsed(names.socket_address)]
 Nameserver = Annotated[SocketAddress, *_parsed(names.nameserver)]
+Jump = Annotated[JumpHost, *_parsed(names.jump_host)]
 Duration = Annotated[timedelta, *_parsed(values.duration)]
 RenewBefore = Annotated[timedelta | Literal["ari"], *_parsed(values.renew_before)]
 Hazard = Annotated[

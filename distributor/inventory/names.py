@@ -7,12 +7,14 @@ from typing import Final
 
 import idna
 
-from distributor.model.hosts import SocketAddress
+from distributor.model.hosts import JumpHost, SocketAddress
 
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LONGEST: Final = 253
 """Characters of a name in text form (RFC 1035 section 3.1: 255 octets on the wire)."""
 _LAST_PORT: Final = 65535
+_SSH_PORT: Final = 22
+_USER: Final = re.compile(r"[^\s@:,]+")
 
 
 def dns_name(text: str) -> str:
@@ -103,6 +105,21 @@ def nameserver(text: str) -> SocketAddress:
     if alone:
         return SocketAddress(str(alone), 53)
     return socket_address(text if ":" in text else f"{text}:53")
+
+
+def jump_host(text: str) -> JumpHost:
+    """Return the SSH server of `user@host` or `user@host:port`; the port may be left out: 22.
+
+    Raises ValueError, with words for the user.
+    """
+    user, at, place = text.rpartition("@")
+    if not at or not _USER.fullmatch(user):
+        raise ValueError('must be "user@host" or "user@host:port", as in "admin@gate.example.com"')
+    if place.startswith("[") and place.endswith("]") and ip(place[1:-1]):
+        place = place[1:-1]
+    if ip(place) or ":" not in place:
+        return JumpHost(user, SocketAddress(address(place), _SSH_PORT))
+    return JumpHost(user, socket_address(place))
 
 
 def port_number(number: int) -> int:

@@ -13,6 +13,7 @@ from distributor.inventory.fields import (
     Description,
     Duration,
     Hazard,
+    Jump,
     Line,
     LocalPath,
     Nameserver,
@@ -232,11 +233,13 @@ class SharedHostKeys(EntryKeys):
     accept: list[Hazard] | None = None
     """Hazards accepted for good."""
     identity: SecretTable | None = None
-    """ssh: private key."""
+    """ssh: private key; without it and without password the agent's keys are tried."""
+    identity_passphrase: SecretTable | None = None
+    """ssh: passphrase of an encrypted private key."""
     sudo_password: SecretTable | None = None
-    """ssh: password that sudo asks for."""
-    proxy_jump: Line | None = None
-    """ssh: host to go through, user@host."""
+    """ssh: password that sudo asks for; default: the account's own."""
+    proxy_jump: Jump | None = None
+    """ssh: host to go through, user@host or user@host:port."""
     method: Literal["files", "synowebapi"] | None = None
     """ssh: how the certificate is put in place; default: files."""
     packages: Literal["restart", "keep"] | None = None

@@ -215,6 +215,17 @@ class ApiAccess:
     """`sha256:` and 64 hex digits over the public key (SPKI)."""
 
 
+@dataclass(frozen=True, slots=True)
+class JumpHost:
+    """An SSH server to go through, and who logs in there."""
+
+    user: str
+    address: SocketAddress
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.address}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SshAccess:
     """How to reach a host's SSH server."""
@@ -223,9 +234,12 @@ class SshAccess:
     user: str
     password: SecretRef | None = None
     identity: SecretRef | None = None
+    identity_passphrase: SecretRef | None = None
     host_key: str | None = None
+    """Fingerprint, as `ssh-keygen -l` prints it."""
     sudo_password: SecretRef | None = None
-    proxy_jump: str | None = None
+    """Password that sudo asks for; None stands for the account's own."""
+    proxy_jump: JumpHost | None = None
     method: Literal["files", "synowebapi"] = "files"
     packages: Literal["restart", "keep"] = "restart"
 

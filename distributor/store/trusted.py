@@ -1,15 +1,18 @@
-"""trust.toml: what each host was pinned, or last verified, to serve."""
+"""trust.toml: what each host was pinned, or last verified, to serve, and its SSH host key."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from distributor.model.host_keys import HostKey, PinnedKey
 from distributor.model.times import from_rfc3339, rfc3339
 from distributor.model.trust import BY_PERSON, PinnedLeaf
 from distributor.store.host_tables import HostTables
 
+_SSH: Final = "ssh"
+
 
 class TrustFile:
-    """A table per host with the fingerprint of its leaf, and of the one that a person pinned."""
+    """A table per host: its leaf, the leaf that a person pinned, its SSH host key."""
 
     def __init__(self, path: Path) -> None:
         remedy = "remove it and pin the hosts again: distribute trust HOST"
@@ -17,7 +20,7 @@ class TrustFile:
 
     def pinned(self, host: str) -> PinnedLeaf | None:
         """Return what `host` was last pinned or verified to serve, or None."""
-        return self._tables.read(host, _parsed)
+        return self._tables.read(host, _parsed_leaf)
 
     def by_person(self, host: str) -> PinnedLeaf | None:
         """Return what a person pinned for `host` last, or None."""
@@ -41,6 +44,33 @@ class TrustFile:
             table.update(written)
             if leaf.by == BY_PERSON:
                 table[BY_PERSON] = written
+
+    def host_key(self, host: str) -> PinnedKey | None:
+        """Return the SSH host key that a person pinned for `host`, or None."""
+        return self._tables.read(host, _parsed_key)
+
+    def pin_host_key(self, host: str, pinned: PinnedKey) -> None:
+        """Pin the SSH host key of `host`, in place of any other."""
+        with self._tables.changing(host) as table:
+            table[_SSH] = {
+                "type": pinned.key.type,
+                "fingerprint": pinned.key.fingerprint,
+                "since": rfc3339(pinned.since),
+            }
+
+
+def _parsed_leaf(table: Any) -> PinnedLeaf | None:
+    return None if set(table) == {_SSH} else _parsed(table)
+
+
+def _parsed_key(table: Any) -> PinnedKey | None:
+    if _SSH not in table:
+        return None
+    written = table[_SSH]
+    return PinnedKey(
+        HostKey(type=written["type"], fingerprint=written["fingerprint"]),
+        since=from_rfc3339(written["since"]),
+    )
 
 
 def _parsed(table: Any) -> PinnedLeaf:

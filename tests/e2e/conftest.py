@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from distributor.lab.authority import Authority
 from distributor.lab.pebble import PebbleOptions
 from tests.e2e.servers import Bind, MakeBind, MakePebble, Zone
+from tests.e2e.ssh_box import Knobs, SshBox
+from tests.e2e.ssh_box_client import BoxOf, MakeBox
+from tests.e2e.ssh_box_tree import Release
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +66,26 @@ def make_pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakePebble
 def pebble(make_pebble: MakePebble, bind: Bind) -> Authority:
     """Pebble with its own defaults (5 % bad nonces, 50 % reused authorizations), asking BIND."""
     return make_pebble(dns=bind.endpoint)
+
+
+@pytest.fixture
+def make_ssh_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeBox]:
+    """Start boxes that are reached by SSH, one for this test each."""
+    with ExitStack() as running:
+
+        def make(release: Release, knobs: Knobs | None = None) -> SshBox:
+            return running.enter_context(SshBox(tmp_path_factory.mktemp("box"), release, knobs))
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def ssh_box_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoxOf]:
+    """One box of each release that is asked for, for tests that leave nothing behind."""
+    with ExitStack() as running:
+
+        @cache
+        def box(release: Release) -> SshBox:
+            return running.enter_context(SshBox(tmp_path_factory.mktemp("box"), release))
+
+        yield box

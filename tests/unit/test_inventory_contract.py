@@ -20,6 +20,7 @@ from distributor.model.hosts import (
     FileSecret,
     FilesSource,
     Inventory,
+    JumpHost,
     KeyringSecret,
     Notify,
     PemPaths,
@@ -110,9 +111,10 @@ via = "ssh"
 address = "cellar.example.com"
 #: port = 22
 #: identity = {{ file = "certs-key" }}
+#: identity_passphrase = {{ env = "CERTS_KEY" }}
 #: host_key = "{HOST_KEY}"
 #: sudo_password = {{ command = ["op", "read", "op://nas/sudo"] }}
-#: proxy_jump = "user@jump"
+#: proxy_jump = "user@jump:2222"
 #: method = "files"
 #: packages = "restart"
 
@@ -294,9 +296,10 @@ def test_hosts_by_ssh_carry_what_the_contract_says() -> None:
         port=22,
         user="certs",
         identity=FileSecret(FOLDER / "certs-key"),
+        identity_passphrase=EnvSecret("CERTS_KEY"),
         host_key=HOST_KEY,
         sudo_password=CommandSecret(("op", "read", "op://nas/sudo")),
-        proxy_jump="user@jump",
+        proxy_jump=JumpHost("user", SocketAddress("jump", 2222)),
     )
     assert [str(endpoint) for endpoint in hosts["cellar"].endpoints] == ["cellar.example.com:5001"]
     assert hosts["docker"].files == PemPaths(

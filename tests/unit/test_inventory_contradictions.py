@@ -324,6 +324,10 @@ FILES = HOST.replace('"diskstation"', '"files"').replace('"api"', '"ssh"')
             + 'combined = "/a"\nendpoints = []\nmethod = "files"\nidentity = { file = "k" }\n',
             ['line 22: hosts.attic.method: belongs to kind = "diskstation" or kind = "router"'],
         ),
+        (
+            FILES + 'combined = "/a"\nendpoints = []\nidentity_passphrase = { env = "X" }\n',
+            ["line 22: hosts.attic.identity_passphrase: belongs to identity, which is missing"],
+        ),
     ],
 )
 def test_hosts_of_kind_files_are_checked_although_not_built(text: str, expected: list[str]) -> None:

@@ -250,7 +250,7 @@ def test_a_wrong_secret_is_refused_and_never_shown(table: str, private: bool, wo
     assert (error.__cause__, error.__context__) == (None, None)
 
 
-SECRET_PLACES = ["password", "otp", "identity", "sudo_password"]
+SECRET_PLACES = ["password", "otp", "identity", "identity_passphrase", "sudo_password"]
 
 
 @given(

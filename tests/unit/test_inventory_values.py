@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distributor.inventory import names, values
-from distributor.model.hosts import SocketAddress
+from distributor.model.hosts import JumpHost, SocketAddress
 
 
 @pytest.mark.parametrize(
@@ -353,3 +353,46 @@ def test_a_command_names_a_program(arguments: list[str]) -> None:
     with pytest.raises(ValueError, match="must"):
         values.argv(arguments)
     assert values.argv(["op", "read", ""]) == ["op", "read", ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "user", "host", "port"),
+    [
+        ("admin@gate.example.com", "admin", "gate.example.com", 22),
+        ("admin@Gate:2222", "admin", "gate", 2222),
+        ("admin@2001:DB8::1", "admin", "2001:db8::1", 22),
+        ("admin@[2001:db8::1]", "admin", "2001:db8::1", 22),
+        ("admin@[2001:db8::1]:2222", "admin", "2001:db8::1", 2222),
+        ("first.last@192.0.2.1", "first.last", "192.0.2.1", 22),
+    ],
+)
+def test_a_jump_host_is_who_and_where(text: str, user: str, host: str, port: int) -> None:
+    assert names.jump_host(text) == JumpHost(user, SocketAddress(host, port))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gate",
+        "@gate",
+        "admin@",
+        "a b@gate",
+        "a@b@gate",
+        "a:b@gate",
+        "a@gate:",
+        "a@gate:0",
+        "a@[gate]",
+        "a@gate,b@gate",
+        "a@ssh://gate",
+        "a@-gate",
+    ],
+)
+def test_other_jump_hosts_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        names.jump_host(text)
+
+
+@given(st.text())
+def test_reading_a_jump_host_never_ends_otherwise(text: str) -> None:
+    with suppress(ValueError):
+        assert names.jump_host(text).user
