@@ -210,8 +210,8 @@ def _shake(
 def _key_shown(transport: SshTransport, wire: Wire, address: SocketAddress) -> HostKey | None:
     with wire.within(HANDSHAKE_SECONDS, _HANDSHAKE_BYTES):
         try:
-            # paramiko's own banner deadline starts anew with each byte; the wire's does not.
-            transport.banner_timeout = HANDSHAKE_SECONDS
+            # paramiko's own deadline starts anew with each byte; the wire's does not, and decides.
+            transport.banner_timeout = 2 * HANDSHAKE_SECONDS
             transport.start_client()
             key = transport.get_remote_server_key()
         except FOREIGN as error:

@@ -221,13 +221,14 @@ def test_an_account_without_a_shell_of_its_own_gets_no_content(store: Store, rig
 # -- what goes wrong on the way --------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("user", "access"), [("root", {}), ("certs", {"sudo_password": PASSWORD})])
 def test_a_connection_that_is_cut_in_the_middle_of_a_file_leaves_the_old_one(
-    store: Store, rig: Rig, folder: str
+    store: Store, rig: Rig, folder: str, user: str, access: dict[str, str]
 ) -> None:
     rig.sshd.as_root(f"echo old >{folder}/a.pem; chmod 640 {folder}/a.pem")
     content = b"x" * 300_000
     with Relay(rig.sshd.port, cut_after=100_000) as relay:
-        to = host(rig.sshd, "root", port=relay.port, identity=rig.key)
+        to = host(rig.sshd, user, port=relay.port, identity=rig.key, **access)
         with (
             pytest.raises(Unreachable, match="the connection was lost") as caught,
             session(store, to) as shell,
