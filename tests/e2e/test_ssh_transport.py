@@ -42,6 +42,8 @@ class Rig:
             [
                 User("certs", PASSWORD, [line]),
                 User("noisy", PASSWORD, [line], bashrc=NOISE),
+                User("small", PASSWORD, [line], shell="/run/ash"),  # noqa: S604 - of passwd(5)
+                User("relayed", PASSWORD, [line]),
                 User("free", PASSWORD, [line], sudo="nopasswd"),
                 User("nobody-much", PASSWORD, [line], sudo="none"),
                 User("typist", PASSWORD, [line]),
@@ -56,7 +58,9 @@ class Rig:
                 "Defaults:typist requiretty",
                 "Defaults:patient timestamp_type=global",
                 "Defaults:certs lecture=always",
+                "Defaults:relayed use_pty",  # the default of newer versions
             ],
+            prepare="ln -s /usr/bin/busybox /run/ash",
             trace=trace,
         )
 
@@ -95,6 +99,8 @@ def folder(rig: Rig) -> str:
 WAYS: Sequence[tuple[str, dict[str, str]]] = [
     ("certs", {"password": PASSWORD}),
     ("noisy", {"sudo_password": PASSWORD}),
+    ("small", {"password": PASSWORD}),
+    ("relayed", {"password": PASSWORD}),
     ("free", {}),
     ("free", {"password": PASSWORD, "sudo_password": PASSWORD}),
     ("root", {}),
@@ -125,6 +131,34 @@ def test_root_gets_its_content_and_nothing_else(
         assert facts is not None
         assert (facts.mode, facts.owner, facts.size) == ("0440", "root:users", len(CONTENT))
         assert shell.names(folder, as_root=True) == (f"it's {user}.pem",)
+
+
+@pytest.mark.parametrize("program", ["/usr/bin/busybox", "/bin/bash"])
+def test_it_is_all_the_same_to_a_host_with_another_sh(
+    tmp_path: Path, rig: Rig, store: Store, program: str
+) -> None:
+    # A router's is BusyBox, a DiskStation's is bash; here it is dash otherwise.
+    sh = Path("/bin/sh").resolve()
+    users = [User("certs", PASSWORD)]
+    with Sshd(tmp_path / "rig", users, prepare=f"mount --bind {program} {sh}") as sshd:
+        pin(store, sshd)
+        with session(store, host(sshd, "certs", password=PASSWORD)) as shell:
+            assert shell.run(["sh", "-c", "cat; exit 9"], as_root=True, stdin=CONTENT).status == 9
+            for mode in ("0600", "0440", None):
+                content = CONTENT + str(mode).encode()
+                staged = shell.stage(
+                    "/run/a.pem", content, as_root=True, mode=mode, owner="certs:users"
+                )
+                shell.put({staged: "/run/a.pem"}, as_root=True)
+                assert shell.read("/run/a.pem", as_root=True) == content
+            facts = shell.look(["/run/a.pem", "/run/none"], as_root=True)
+            assert facts["/run/none"] is None
+            kept = facts["/run/a.pem"]
+            assert kept is not None
+            assert (kept.mode, kept.owner) == ("0440", "certs:users")
+            assert "a.pem" in (shell.names("/run", as_root=True) or ())
+        names = {"/usr/bin/busybox": "BusyBox", "/bin/bash": "GNU bash"}
+        assert names[program] in sshd.as_root("/bin/sh --help 2>&1 || true")
 
 
 def test_what_may_not_be_read_is_not_absent(store: Store, rig: Rig, folder: str) -> None:
