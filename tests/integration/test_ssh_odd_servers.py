@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -46,6 +47,7 @@ class Odd(paramiko.ServerInterface):
     answers: list[str] = field(default_factory=list)
     passwords: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
+    hang_up: Callable[[], None] = lambda: None
 
     def get_allowed_auths(self, _username: str) -> str:
         return self.methods
@@ -54,6 +56,8 @@ class Odd(paramiko.ServerInterface):
         self.passwords.append(password)
         if self.silent_at == "login":
             self.over.wait(20)
+        if self.silent_at == "password":
+            self.hang_up()
         return AUTH_SUCCESSFUL if password == PASSWORD else AUTH_FAILED
 
     def check_auth_interactive(self, _username: str, _submethods: str) -> int | InteractiveQuery:
@@ -128,6 +132,7 @@ class Serving:
             transport = paramiko.Transport(plain)
             transport.add_server_key(KEY)
             self._transports.append(transport)
+            self.odd.hang_up = plain.close
             transport.start_server(event=threading.Event(), server=self.odd)
 
 
@@ -191,6 +196,16 @@ def test_a_server_that_takes_no_password_is_not_sent_one(methods: str, store: St
     assert isinstance(error, AuthRefused)
     assert "takes no password from this account" in (error.hint or "")
     assert odd.passwords == []
+
+
+def test_a_password_that_makes_the_server_hang_up_is_not_sent_again(store: Store) -> None:
+    odd = Odd(silent_at="password")
+    for words in ("refused, or broken off", "not tried"):
+        error = met(odd, store)
+        assert isinstance(error, AuthRefused)
+        assert words in error.message
+        odd.over.clear()
+    assert odd.passwords == [PASSWORD]
 
 
 def test_a_login_that_is_not_answered_ends_at_the_deadline(store: Store) -> None:
