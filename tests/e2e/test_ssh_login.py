@@ -10,10 +10,9 @@ import pytest
 
 from distributor.model.errors import AuthRefused, SecretError
 from distributor.store import Store
-from tests.e2e.ssh_sessions import host, pin, session
+from tests.e2e.ssh_sessions import PASSWORD, host, pin, session
 from tests.e2e.sshd import Sshd, User, make_key
 
-PASSWORD = "the-password-of-certs"
 PASSPHRASE = "the-passphrase-of-the-key"
 
 

@@ -20,10 +20,9 @@ from distributor.model.errors import (
     Unreachable,
 )
 from distributor.store import Store
-from tests.e2e.ssh_sessions import Relay, host, in_time, pin, session
+from tests.e2e.ssh_sessions import PASSWORD, Relay, host, in_time, pin, session
 from tests.e2e.sshd import Sshd, User, make_key
 
-PASSWORD = "the-password-of-certs"
 CONTENT = b"-----BEGIN PRIVATE KEY-----\n" + bytes(range(256)) * 40 + b"\n"
 NOISE = """\
 echo "Message of the day: sudo makes me a sandwich"

@@ -9,16 +9,24 @@ from typing import Any
 import pytest
 
 from distributor.clients.ssh import shown_host_key
-from distributor.inventory import built
 from distributor.model.errors import ProtocolError, Untrusted
 from distributor.model.host_keys import HostKey
 from distributor.model.hosts import JumpHost, SocketAddress
 from distributor.store import Store
-from tests.e2e.ssh_sessions import TYPES, host, known_hosts, pin, session
+from tests.e2e.ssh_sessions import (
+    PASSWORD,
+    TYPES,
+    host,
+    is_let_in,
+    known_hosts,
+    known_line,
+    pin,
+    pin_key,
+    session,
+    stranger,
+)
 from tests.e2e.sshd import KeyType, Sshd, User, make_key
-from tests.integration.checking.commands import Ran, run
 
-PASSWORD = "the-password-of-certs"
 KINDS: tuple[KeyType, ...] = ("ed25519", "ecdsa", "rsa")
 
 
@@ -40,11 +48,6 @@ def store(home: Path) -> Store:
     return Store(home / "state")
 
 
-def is_let_in(store: Store, sshd: Sshd, **access: Any) -> bool:
-    with session(store, host(sshd, "certs", password=PASSWORD, **access)) as opened:
-        return opened.run(["true"], as_root=False).status == 0
-
-
 def not_believed(store: Store, sshd: Sshd, **access: Any) -> Untrusted:
     """Sign in in vain; nothing was sent that has to do with a login."""
     before = len(logins(sshd))
@@ -57,10 +60,6 @@ def not_believed(store: Store, sshd: Sshd, **access: Any) -> Untrusted:
 
 def logins(sshd: Sshd) -> list[str]:
     return re.findall(r"(?:Accepted|Failed|Invalid user) .*", sshd.log)
-
-
-def known_line(sshd: Sshd, kind: KeyType = "ed25519") -> str:
-    return f"[127.0.0.1]:{sshd.port} {sshd.host_keys[kind]}"
 
 
 def test_a_host_that_nobody_has_seen_is_not_even_connected_to(store: Store, sshd: Sshd) -> None:
@@ -117,18 +116,6 @@ def test_a_revoked_key_is_not_believed(home: Path, store: Store, sshd: Sshd) -> 
     known_hosts(home, f"@revoked * {sshd.host_keys['ed25519']}")
     assert "revoked" in not_believed(store, sshd).message
     assert "revoked" in not_believed(store, sshd, host_key=sshd.fingerprint("ed25519")).message
-
-
-def stranger(home: Path) -> tuple[str, str]:
-    """Another key: its public line, and its fingerprint."""
-    line = make_key(home / "stranger").rsplit(" ", 1)[0]
-    shown = subprocess.run(
-        ["/usr/bin/ssh-keygen", "-l", "-f", home / "stranger.pub"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return line, shown.stdout.split()[1]
 
 
 def test_a_changed_key_is_refused_before_the_login_with_both_fingerprints(
@@ -236,17 +223,10 @@ def test_a_host_behind_another_is_reached_through_it(
         assert "Accepted publickey for gatekeeper" in outer.log
         assert "Accepted publickey for certs" in inner.log
         # The host's own key is looked at through the other one as well.
-        store.trust.pin_host_key("attic", pinned_as(stranger(home)[1]))
+        pin_key(store, stranger(home)[1])
         with pytest.raises(Untrusted, match="host key of attic"), session(store, behind):
             pass
         assert inner.log.count("Accepted publickey") == 1
-
-
-def pinned_as(fingerprint: str) -> Any:
-    from distributor.model.host_keys import PinnedKey
-    from tests.e2e.ssh_sessions import SINCE
-
-    return PinnedKey(HostKey("ssh-ed25519", fingerprint), SINCE)
 
 
 def test_an_unknown_or_changed_host_in_between_gets_no_login(
@@ -305,106 +285,3 @@ def test_a_way_that_ends_half_way_is_told(
         with pytest.raises(Exception, match=words) as caught, session(store, behind):
             pass
         assert type(caught.value).__name__ == "Unreachable"
-
-
-# -- the command -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def trust(home: Path, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`distribute trust`, as if the drivers were built that such an inventory is for."""
-    lines = {key: value for key, value in built.NOT_BUILT.items() if not key.endswith(".via")}
-    monkeypatch.setattr("distributor.inventory.read.__kwdefaults__", {"not_built": lines})
-    inventory = home / "inventory.toml"
-    inventory.touch(mode=0o600)
-    inventory.write_text(
-        f"""
-[acme]
-ca = "letsencrypt-staging"
-agree_tos = true
-
-[dns.home]
-provider = "rfc2136"
-server = "192.0.2.53"
-key_name = "acme-key"
-key = {{ file = "tsig" }}
-
-[certificates.home]
-source = "acme"
-names = ["example.com"]
-dns = "home"
-
-[hosts.attic]
-kind = "diskstation"
-via = "ssh"
-address = "127.0.0.1"
-port = {sshd.port}
-user = "certs"
-password = {{ plain = "{PASSWORD}" }}
-certificate = "home"
-endpoints = []
-""",
-        encoding="utf-8",
-    )
-
-    def command(*arguments: str) -> Ran:
-        options = ("-i", str(inventory), "--state", str(home / "state"))
-        return run(*options, "trust", "attic", *arguments)
-
-    return command
-
-
-def test_the_command_shows_and_pins_the_host_key_of_a_host(
-    trust: Any, store: Store, sshd: Sshd
-) -> None:
-    shown = sshd.fingerprint("ed25519")
-    alone = trust()
-    assert f"attic  host key ssh-ed25519 {shown}" in alone.out
-    assert "nobody is there to compare the fingerprint" in alone.err
-    assert (alone.code, store.trust.host_key("attic")) == (2, None)
-    wrong = trust("--fingerprint", "SHA256:" + "a" * 43)
-    assert "shows another host key than" in wrong.err
-    assert (wrong.code, store.trust.host_key("attic")) == (1, None)
-    assert trust("--yes").code == 0
-    pinned = store.trust.host_key("attic")
-    assert pinned is not None
-    assert pinned.key == HostKey("ssh-ed25519", shown)
-    assert "is pinned to this already" in trust().err
-    assert store.trust.pinned("attic") is None  # no leaf was looked at
-    assert is_let_in(store, sshd)
-
-
-def test_a_changed_key_is_pinned_by_its_fingerprint_and_never_by_yes(
-    trust: Any, home: Path, store: Store, sshd: Sshd
-) -> None:
-    old = stranger(home)[1]
-    store.trust.pin_host_key("attic", pinned_as(old))
-    for arguments in ((), ("--yes",)):
-        done = trust(*arguments)
-        assert done.code == 1
-        assert old in done.err
-        assert sshd.fingerprint("ed25519") in done.err
-        pinned = store.trust.host_key("attic")
-        assert pinned is not None
-        assert pinned.key.fingerprint == old
-    done = trust("--fingerprint", sshd.fingerprint("rsa"))
-    assert done.code == 0, done.said
-    pinned = store.trust.host_key("attic")
-    assert pinned is not None
-    assert pinned.key == HostKey("ssh-rsa", sshd.fingerprint("rsa"))
-
-
-def test_the_command_s_json_has_the_key(trust: Any, home: Path, sshd: Sshd) -> None:
-    known_hosts(home, known_line(sshd, "rsa"))  # which ssh has asked a person about
-    done = trust("--json")
-    assert done.code == 0, done.said
-    (one,) = done.report["hosts"]
-    assert one["host_key"] == {"type": "ssh-rsa", "fingerprint": sshd.fingerprint("rsa")}
-    assert one["pinned"] is True
-    assert (one["leaf"], one["error"]) == (None, None)
-
-
-def test_a_fingerprint_of_the_other_kind_is_a_usage_error(trust: Any) -> None:
-    done = trust("--fingerprint", "sha256:" + "0" * 64)
-    assert done.code == 2
-    assert "no SHA-256 fingerprint of an SSH host key" in done.err
