@@ -55,9 +55,10 @@ _NAMES: Final = (
 )
 # Owner and mode are given by way of the open file: in a folder that somebody else may write, the
 # name could be a symbolic link to another file a moment later. noclobber (-C) opens nothing that is
-# there already. A connection that is cut looks like the end of the content: hence its size.
+# there already. A connection that is cut looks like the end of the content: hence its size; and it
+# must not end the script by SIGPIPE before that has cleared up.
 _STAGE: Final = """\
-set -uC; umask 077
+set -uC; umask 077; trap '' PIPE HUP
 path=$1 new=$2 mode=$3 owner=$4 size=$5
 if [ -d "$path" ]; then echo "$path: is a folder" >&2; exit 1; fi
 if [ -L "$path" ]; then echo "$path: is a symbolic link" >&2; exit 1; fi

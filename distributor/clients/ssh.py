@@ -24,8 +24,8 @@ from distributor.protocol.remote_command import Dialogue, Sudo, command_line
 
 log = logging.getLogger(__name__)
 
-_OVERHEAD: Final = 1 << 18
-"""Bytes that a command's packets may have beside what it writes."""
+_WIRE_BYTES: Final = 4 * OUTPUT_LIMIT
+"""Bytes that may come for one command: what it writes, what is on its way, and its packets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,7 @@ class SshSession(RemoteFiles):
         token = secrets.token_hex(16)
         line = command_line(command, token, sudo.kind if by_sudo else Sudo.NOT)
         dialogue = Dialogue(token, OUTPUT_LIMIT)
-        with connection.wire.within(seconds, OUTPUT_LIMIT + _OVERHEAD):
+        with connection.wire.within(seconds, _WIRE_BYTES):
             Exchange(connection, line, dialogue).run(stdin, sudo.password)
         log.debug("ssh step=command begun=%s status=%s", dialogue.has_begun, dialogue.status)
         if not dialogue.has_begun:

@@ -80,7 +80,17 @@ class Connection:
         try:
             yield
         except FOREIGN as error:
-            raise self.out_of_bounds() or translate(error, str(self.address)) from error
+            raise self.out_of_bounds() or self._ended(error) from error
+
+    def _ended(self, error: Exception) -> HostError:
+        lost = (paramiko.SSHException, EOFError, OSError)
+        if self.transport.is_active() or not isinstance(error, lost):
+            return translate(error, str(self.address))
+        return Unreachable(
+            f"{self.address}: the connection has ended",
+            hint="the host may be restarting; try again",
+            step="command",
+        )
 
     def out_of_bounds(self) -> HostError | None:
         """Return what it means that the wire has come to one of its bounds; None if it has not."""
@@ -200,8 +210,8 @@ def _shake(
 def _key_shown(transport: SshTransport, wire: Wire, address: SocketAddress) -> HostKey | None:
     with wire.within(HANDSHAKE_SECONDS, _HANDSHAKE_BYTES):
         try:
-            # paramiko's own banner deadline starts anew with each byte; the wire's does not.
-            transport.banner_timeout = HANDSHAKE_SECONDS
+            # paramiko's own deadline starts anew with each byte; the wire's does not, and decides.
+            transport.banner_timeout = 2 * HANDSHAKE_SECONDS
             transport.start_client()
             key = transport.get_remote_server_key()
         except FOREIGN as error:

@@ -12,6 +12,8 @@ from distributor.protocol.remote_command import Dialogue
 _BLINK: Final = 0.02
 """Seconds that stderr waits at most while nothing comes on stdout."""
 _PIECE: Final = 1 << 15
+_WINDOW: Final = 1 << 18
+"""Bytes that may be on their way to us before we have read them."""
 
 
 class Exchange:
@@ -35,7 +37,9 @@ class Exchange:
         """
         connection, dialogue = self._connection, self._dialogue
         with connection.translating():
-            channel = connection.transport.open_session(timeout=connection.wire.seconds_left + 1)
+            channel = connection.transport.open_session(
+                window_size=_WINDOW, timeout=connection.wire.seconds_left + 1
+            )
         try:
             channel.settimeout(_BLINK)
             with connection.translating():

@@ -28,6 +28,7 @@ _AGENT_KEYS: Final = 5
 """Keys of an agent that are tried: OpenSSH hangs up at the sixth refusal."""
 _HUNG_UP: Final = frozenset({2, 14})
 """Codes by which servers hang up on too many refused logins (RFC 4253 section 11.1)."""
+_PASSWORD: Final = "the password"  # noqa: S105 - what it is called in messages
 _KEY_HINT: Final = (
     "is its public key in ~/.ssh/authorized_keys there? The server also refuses it while others "
     "may write the home folder, .ssh or that file: chmod 755 ~, chmod 700 ~/.ssh. On a DiskStation "
@@ -70,13 +71,7 @@ def log_in(connection: Connection, account: SshAccount) -> None:
     or key that cannot be had, Unreachable when the connection ends meanwhile.
     """
     with ExitStack() as held:
-        keys = _keys(account, held)
-        password = account.password() if account.password is not None else None
-        if password is not None:
-            before = account.refusals.refusal(account.user, password)
-            if before is not None:
-                raise before
-        _Login(connection, account, keys, password).run()
+        _Login(connection, account, _keys(account, held)).run()
 
 
 def _keys(account: SshAccount, held: ExitStack) -> Sequence[paramiko.PKey]:
@@ -94,13 +89,11 @@ class _Login:
         connection: Connection,
         account: SshAccount,
         keys: Sequence[paramiko.PKey],
-        password: Secret | None,
     ) -> None:
         self._connection = connection
         self._transport = connection.transport
         self._account = account
         self._keys = keys[:_AGENT_KEYS]
-        self._password = password
         self._tried: list[str] = []
         self._takes: Sequence[str] = ()
         """What the server would take next, in its own words."""
@@ -127,16 +120,21 @@ class _Login:
             self._tried.append(f"the key {key.get_name()} {key.fingerprint}")
             if self._try(partial(self._transport.auth_publickey, user, key)):
                 return True
-        return self._password is not None and self._gives_password(user, self._password)
+        return self._account.password is not None and self._gives_password(self._account.password)
 
-    def _gives_password(self, user: str, password: Secret) -> bool:
+    def _gives_password(self, source: Callable[[], Secret]) -> bool:
+        user = self._account.user
+        if not {"password", "keyboard-interactive"} & set(self._takes):
+            return False
+        password = source()
+        before = self._account.refusals.refusal(user, password)
+        if before is not None:
+            raise before
         if "password" in self._takes:
             give = partial(self._transport.auth_password, user, password.reveal(), fallback=False)
-        elif "keyboard-interactive" in self._takes:
-            give = partial(self._transport.auth_interactive, user, self._answering(password))
         else:
-            return False
-        self._tried.append("the password")
+            give = partial(self._transport.auth_interactive, user, self._answering(password))
+        self._tried.append(_PASSWORD)
         try:
             if self._try(give):
                 return True
@@ -198,13 +196,21 @@ class _Login:
         code, words = self._transport.farewell or (0, "")
         if code in _HUNG_UP:
             return self._refused(f"; the server hung up: {printable(words)}")
-        if isinstance(error, paramiko.AuthenticationException) or code:
-            return Unreachable(
-                f"{self._connection.address}: the connection ended during the login",
-                hint="it may be restarting; try again",
+        if not (isinstance(error, paramiko.AuthenticationException) or code):
+            return translate(error, str(self._connection.address))
+        if self._tried[-1:] == [_PASSWORD]:
+            # Some servers refuse in this way. To take it for an accident would send it again.
+            return AuthRefused(
+                f"{self._who} refused, or broken off: the server ended the connection when it had "
+                "got the password",
+                hint=f"{_WHO_GETS_IN}. If it was only restarting: distribute trust HOST",
                 step="login",
             )
-        return translate(error, str(self._connection.address))
+        return Unreachable(
+            f"{self._connection.address}: the connection ended during the login",
+            hint="it may be restarting; try again",
+            step="login",
+        )
 
     def _refused(self, more: str = "") -> AuthRefused:
         tried = " and ".join(self._tried)
@@ -217,8 +223,8 @@ class _Login:
             hint = "give both `identity` and `password`, or use an account that needs one of them"
         else:
             more = f": it does not take {tried}{more}"
-            hint = _WHO_GETS_IN if self._tried[-1] == "the password" else _KEY_HINT
-        if self._password is not None and "the password" not in self._tried:
+            hint = _WHO_GETS_IN if self._tried[-1] == _PASSWORD else _KEY_HINT
+        if self._account.password is not None and _PASSWORD not in self._tried:
             hint = f"it takes no password from this account, but {takes}; {_KEY_HINT}"
         return AuthRefused(f"{self._who} refused{more}", hint=hint, step="login")
 

@@ -68,7 +68,7 @@ def _parsed_key(table: Any) -> PinnedKey | None:
         return None
     written = table[_SSH]
     return PinnedKey(
-        HostKey(type=written["type"], fingerprint=written["fingerprint"]),
+        HostKey(type=str(written["type"]), fingerprint=str(written["fingerprint"])),
         since=from_rfc3339(written["since"]),
     )
 

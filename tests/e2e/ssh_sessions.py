@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ from distributor.model.hosts import Host, PlainSecret, SshAccess
 from distributor.model.secret import Secret
 from distributor.model.times import from_rfc3339
 from distributor.store import Store
-from tests.e2e.sshd import KeyType, Sshd
+from tests.e2e.sshd import KeyType, Sshd, make_key
 
+PASSWORD = "the-password-of-certs"
 SINCE = from_rfc3339("2026-11-21T00:00:00Z")
 TYPES: dict[KeyType, str] = {
     "ed25519": "ssh-ed25519",
@@ -134,3 +136,29 @@ def in_time(condition: Any, seconds: float = 10.0) -> None:
 def known_hosts(home: Path, *lines: str) -> None:
     (home / ".ssh").mkdir(mode=0o700, exist_ok=True)
     (home / ".ssh" / "known_hosts").write_text("\n".join((*lines, "")), encoding="utf-8")
+
+
+def pin_key(store: Store, fingerprint: str, name: str = "attic") -> None:
+    """Pin an ed25519 key that no server need have."""
+    store.trust.pin_host_key(name, PinnedKey(HostKey("ssh-ed25519", fingerprint), SINCE))
+
+
+def is_let_in(store: Store, sshd: Sshd, **access: Any) -> bool:
+    with session(store, host(sshd, "certs", password=PASSWORD, **access)) as opened:
+        return opened.run(["true"], as_root=False).status == 0
+
+
+def known_line(sshd: Sshd, kind: KeyType = "ed25519") -> str:
+    return f"[127.0.0.1]:{sshd.port} {sshd.host_keys[kind]}"
+
+
+def stranger(home: Path) -> tuple[str, str]:
+    """Another key: its public line, and its fingerprint."""
+    line = make_key(home / "stranger").rsplit(" ", 1)[0]
+    shown = subprocess.run(
+        ["/usr/bin/ssh-keygen", "-l", "-f", home / "stranger.pub"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return line, shown.stdout.split()[1]

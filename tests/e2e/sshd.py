@@ -28,7 +28,8 @@ Sudo = Literal["password", "nopasswd", "none"]
 _START_SECONDS: Final = 15.0
 _STOP_SECONDS: Final = 10.0
 _COMMAND_SECONDS: Final = 30.0
-_FIRST_UID: Final = 61000
+_FIRST_UID: Final = 60600
+_LAST_UID: Final = 61183
 _KEYGEN: Final = "/usr/bin/ssh-keygen"
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -51,9 +52,11 @@ _SETUP: Final = """\
 set -eu
 read -r pid rest </proc/self/stat
 folder=$1
-mount -t tmpfs -o mode=0755 tmpfs /run
-cp -R "$folder/box" /run/box
 echo "$pid" >"$folder/pid"
+mount -t tmpfs -o mode=0755 tmpfs /mnt
+cp -R "$folder/box" /mnt/box
+mount -n --bind /mnt /run
+umount -n /mnt
 chown -R 0:0 /run/box
 mkdir -m 755 /run/sshd /run/homes
 mount -t proc proc /proc
@@ -185,7 +188,7 @@ class Sshd:
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise AssertionError(f"sshd did not start:\n{self.log}")
+                raise AssertionError(f"sshd did not start: it takes root\n{self.log}")
             time.sleep(0.02)
 
     def stop(self) -> None:
@@ -253,8 +256,10 @@ class Sshd:
         members = [user.name for user in self.users if user.sudo == "password"]
         accounts = {user.name: user for user in self.users}
         accounts.setdefault("root", User("root", sudo="none"))
-        for number, user in enumerate(accounts.values()):
-            uid = 0 if user.name == "root" else _FIRST_UID + number
+        taken = {line.split(":")[2] for line in here}
+        free = (uid for uid in range(_FIRST_UID, _LAST_UID) if str(uid) not in taken)
+        for user in accounts.values():
+            uid = 0 if user.name == "root" else next(free)
             group = 0 if user.name == "root" else 100
             passwd.append(f"{user.name}:x:{uid}:{group}::{user.home}:{user.shell}")
             shadow.append(f"{user.name}:{_hashed(user.password)}:20000:0:99999:7:::")
@@ -309,7 +314,10 @@ def make_key(path: Path, kind: KeyType = "ed25519", *more: str, passphrase: str 
 
 
 def as_root() -> list[str]:
-    """Return what stands before a command that only root may run."""
+    """Return what stands before a command that only root may run.
+
+    Whoever is not root needs a sudo that asks for no password, as CI has it.
+    """
     return [] if os.geteuid() == 0 else ["sudo", "-n"]
 
 

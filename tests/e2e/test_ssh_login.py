@@ -10,10 +10,9 @@ import pytest
 
 from distributor.model.errors import AuthRefused, SecretError
 from distributor.store import Store
-from tests.e2e.ssh_sessions import host, pin, session
+from tests.e2e.ssh_sessions import PASSWORD, host, pin, session
 from tests.e2e.sshd import Sshd, User, make_key
 
-PASSWORD = "the-password-of-certs"
 PASSPHRASE = "the-passphrase-of-the-key"
 
 
@@ -258,3 +257,11 @@ def test_a_server_that_wants_key_and_password_gets_both(
             session(store, host(sshd, "certs", identity=key)),
         ):
             pass
+
+
+def test_a_password_that_was_refused_does_not_stand_in_the_way_of_a_key(
+    store: Store, rig: Rig
+) -> None:
+    refused(store, rig, password="once wrong")
+    given = {"identity": rig.key.read_text(), "password": "once wrong"}
+    assert name_of(store, rig, **given) == "certs"

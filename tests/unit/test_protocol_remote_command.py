@@ -1,5 +1,6 @@
 """What is said over a channel: nothing is taken for something else, however it is cut."""
 
+import shlex
 import shutil
 import subprocess
 
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distributor.protocol.remote_command import (
+    PATH,
     Dialogue,
     Sudo,
     SudoSays,
@@ -119,6 +121,23 @@ def test_every_word_and_byte_arrives_through_a_login_shell(
     shown = "".join(f"<{word}>" for word in words) or "<>"
     assert dialogue.stdout == content + shown.encode()
     assert dialogue.status == done.returncode == 7
+
+
+@pytest.mark.parametrize("shell", [*SHELLS, "busybox"])
+def test_a_host_without_sudo_is_understood(shell: str) -> None:
+    program = shutil.which(shell)
+    assert program, f"{shell} is missing: apt install {shell}"
+    line = command_line(["id"], TOKEN, Sudo.WITHOUT).replace(PATH, "/nowhere")
+    arguments = [program, "sh"] if shell == "busybox" else [program]
+    words = shlex.split(line.removeprefix("exec /bin/sh"))
+    done = subprocess.run(
+        [*arguments, *words], capture_output=True, timeout=30, check=False, env={"PATH": "/nowhere"}
+    )
+    dialogue = Dialogue(TOKEN, LIMIT)
+    dialogue.heard(done.stdout, done.stderr)
+    assert dialogue.has_shell
+    assert not dialogue.has_begun
+    assert why_sudo_ended(dialogue.before, password_sent=False) is SudoSays.MISSING
 
 
 def test_sudo_is_given_a_prompt_that_nobody_can_know_before() -> None:

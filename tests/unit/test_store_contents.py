@@ -12,6 +12,7 @@ import pytest
 
 from distributor.model.bundle import Bundle, assemble, fingerprint
 from distributor.model.errors import BundleError, Expired, KeyMismatch, StateError
+from distributor.model.host_keys import HostKey, PinnedKey
 from distributor.model.renewal_window import RenewalInfo
 from distributor.model.secret import Secret
 from distributor.model.snapshot import Snapshot
@@ -380,6 +381,29 @@ def test_pins_in_parallel_are_all_kept(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert [store.trust.pinned(host) for host in hosts] == [PIN] * len(hosts)
+
+
+def test_a_host_key_and_a_leaf_are_pinned_side_by_side(store: Store) -> None:
+    key = PinnedKey(HostKey("ssh-ed25519", "SHA256:" + "a" * 43), since=NOW)
+    other = PinnedKey(HostKey("ssh-rsa", "SHA256:" + "b" * 43), since=NOW)
+    assert store.trust.host_key("attic") is None
+    store.trust.pin_host_key("attic", key)
+    assert (store.trust.host_key("attic"), store.trust.pinned("attic")) == (key, None)
+    store.trust.pin("attic", PIN)
+    assert (store.trust.host_key("attic"), store.trust.pinned("attic")) == (key, PIN)
+    store.trust.pin_host_key("attic", other)
+    assert (store.trust.host_key("attic"), store.trust.pinned("attic")) == (other, PIN)
+    assert store.trust.by_person("attic") == PIN
+    assert store.trust.host_key("cellar") is None
+    assert all_closed(store.folder)
+
+
+@pytest.mark.parametrize("content", [b"[hosts.attic]\nssh = 5", b"[hosts.attic.ssh]\ntype = 5"])
+def test_a_damaged_host_key_is_a_state_error(store: Store, content: bytes) -> None:
+    store.trust.pin("other", PIN)
+    (store.folder / "trust.toml").write_bytes(content)
+    with pytest.raises(StateError, match="cannot be read"):
+        store.trust.host_key("attic")
 
 
 @pytest.mark.parametrize(
