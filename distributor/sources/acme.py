@@ -190,11 +190,14 @@ class Acme:
 
     def _guard(self, ca: AcmeSource, account: StoredAccount, *, is_asked_for: bool) -> Guard:
         ready = self.current()
+        held = ready.held if ready is not None else None
+        leaf = held.certificate.leaf if held is not None else ""
         return Guard(
             wanted=self.wanted,
             ca=ca,
             ledger=self.store.ledger,
-            current=ready.held if ready is not None else None,
+            current=held,
+            window=self.store.windows.find(self.wanted.name, leaf),
             account=lambda: account.url or "",
             is_asked_for=is_asked_for,
             now=self.now,

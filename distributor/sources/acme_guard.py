@@ -29,6 +29,7 @@ from distributor.model.errors import (
 )
 from distributor.model.hosts import AcmeSource, WantedCertificate
 from distributor.model.renewal import Held
+from distributor.model.renewal_window import RenewalInfo
 from distributor.model.times import rfc3339
 from distributor.store import Ledger
 
@@ -43,6 +44,8 @@ class Guard:
     ca: AcmeSource
     ledger: Ledger
     current: Held | None
+    window: RenewalInfo | None
+    """What the CA said last of when to renew it."""
     account: Callable[[], str]
     """Gives the account's URL; empty while none is registered."""
     is_asked_for: bool
@@ -115,9 +118,10 @@ class Guard:
     def _is_urgent(self) -> bool:
         if self.current is None:
             return True
-        have = self.current.certificate
-        return is_urgent(
-            have.not_before, have.not_after, self.now(), revoked=self.current.is_revoked
+        have, now = self.current.certificate, self.now()
+        is_asked_at_once = self.window is not None and self.window.end <= now
+        return is_asked_at_once or is_urgent(
+            have.not_before, have.not_after, now, revoked=self.current.is_revoked
         )
 
     def _note(

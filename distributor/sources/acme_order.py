@@ -76,6 +76,9 @@ class AcmeOrder:
                 raise
         finally:
             authority.close()
+        # Orders at other CAs were for what is obtained now: taken up later, they would bring a
+        # certificate that is older than what it replaces.
+        self.store.orders.keep_only(self.wanted.name, {self.ca.directory_url})
         stored = self.store.bundles.save(
             self.wanted.name,
             bundle,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from distributor.clients.certificate_authority import OrderResource
 from distributor.model.budget import Event
 from distributor.model.bundle import fingerprint
 from distributor.model.errors import (
@@ -34,6 +35,7 @@ from tests.contract.acme_rig import (
     KilledAfterRollOver,
     KilledBeforeFinish,
     Servers,
+    SpiedAuthority,
     acme_rig,
     acme_servers,
     dead_url,
@@ -111,6 +113,42 @@ def test_an_order_waits_at_the_first_ca_while_another_issues(rig: AcmeRig) -> No
     assert waiting is not None
     assert rig.source().tidy() == ()
     assert rig.pending() == waiting
+
+
+def test_an_order_of_the_first_ca_ends_once_another_ca_has_issued(rig: AcmeRig) -> None:
+    first = rig.servers.pebble.directory_url
+    with pytest.raises(Interrupted):
+        with_fallback(rig, first, connect=rig.connect(KilledAfterFinish)).renew(hush)
+    assert rig.pending() is not None
+
+    class Down(SpiedAuthority):
+        def order(self, url: str, csr_pem: bytes) -> OrderResource | None:
+            if url.startswith(first.removesuffix("/dir")):
+                raise CaUnreachable("down", hint="later", step="order")
+            return super().order(url, csr_pem)
+
+    held = with_fallback(rig, first, connect=rig.connect(Down)).renew(hush)
+    assert held.held.ca == rig.servers.other_pebble.directory_url
+    assert rig.pending() is None
+
+    newer = with_fallback(rig, first).renew(hush)
+    assert newer.held.ca == first
+    assert newer.bundle.leaf.not_valid_after_utc >= held.bundle.leaf.not_valid_after_utc
+
+
+def test_after_an_incident_the_reserve_may_be_used(rig: AcmeRig) -> None:
+    own = guard(rig, rig.acme(), ca="letsencrypt")
+    ready = rig.source().renew(hush)
+    past = RenewalInfo(
+        start=own.now() - 2 * HOUR, end=own.now() - HOUR, explanation_url=None, ask_again=own.now()
+    )
+    patient = replace(own, current=ready.held)
+    for _ in range(4):
+        patient.admit_order(replaces=False)
+        patient.issued()
+    with pytest.raises(BudgetSpent, match="kept in reserve"):
+        patient.admit_order(replaces=False)
+    replace(patient, window=past).admit_order(replaces=False)
 
 
 def test_a_key_type_that_changed_meanwhile_gets_a_new_key_in_the_same_order(rig: AcmeRig) -> None:
@@ -312,6 +350,7 @@ def guard(rig: AcmeRig, source: Acme, *, ca: str) -> Guard:
         ca=replace(source.source, directory_url=KNOWN_CAS[ca]),
         ledger=rig.store.ledger,
         current=None,
+        window=None,
         account=lambda: "https://le.example/acct/1",
         is_asked_for=False,
         now=source.now,

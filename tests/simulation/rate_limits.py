@@ -63,6 +63,15 @@ class RateLimits:
         self, account: str, names: Iterable[str], now: datetime, *, exempt: bool = False
     ) -> datetime | None:
         """Take an order (None), or return when to come back; `exempt`: an accepted `replaces`."""
+        wait = self.wait(account, names := tuple(names), now, exempt=exempt)
+        if wait is None and not exempt and not self.is_renewal(names, now):
+            self._orders(account).spend(now)
+        return wait
+
+    def wait(
+        self, account: str, names: Iterable[str], now: datetime, *, exempt: bool = False
+    ) -> datetime | None:
+        """Return when such an order would be taken; None: now."""
         if exempt:
             return None
         names = tuple(names)
@@ -72,8 +81,6 @@ class RateLimits:
             asked += [self._domain(name) for name in names]
             asked.append(self._orders(account))
         waits = [when for bucket in asked if (when := bucket.ready(now)) is not None]
-        if not waits and not self.is_renewal(names, now):
-            self._orders(account).spend(now)
         return max(waits, default=None)
 
     def issue(self, names: Iterable[str], now: datetime, *, renewal: bool) -> None:
