@@ -134,7 +134,7 @@ class Listener:
         with self._opening:
             if self._reservation is None:
                 self._reserve()
-            listening = _bound(self._address, self.port)
+            listening = _bound(self._address, self.port, shares=True)
             listening.listen(128)
             listening.setblocking(False)
             wake, woken = socket.socketpair()
@@ -172,7 +172,8 @@ class Listener:
         Only Linux lets a socket be bound to a port and another one listen there. With SO_REUSEADDR
         the reservation would yield to any server that sets it, too, while nobody listens here.
         """
-        self._reservation = _bound(self._address, self.port, is_reservation=True)
+        _bound(self._address, self.port).close()  # fails for a port that is somebody else's
+        self._reservation = _bound(self._address, self.port, is_reservation=True, shares=True)
         self.port = self._reservation.getsockname()[1]
         if sys.platform != "linux":
             self._reservation.close()
@@ -235,11 +236,13 @@ class Listener:
             return secured
 
 
-def _bound(address: str, port: int, *, is_reservation: bool = False) -> socket.socket:
+def _bound(
+    address: str, port: int, *, is_reservation: bool = False, shares: bool = False
+) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if sys.platform == "linux":
+        if shares and sys.platform == "linux":
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if not is_reservation:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -13,6 +13,7 @@ import pytest
 from distributor.lab.authority import Authority
 from distributor.lab.knobs import Knobs
 from distributor.lab.nameserver import Nameserver
+from distributor.lab.pebble import PebbleOptions
 from tests.certs import Authority as Issuer
 from tests.integration.cli.house import (
     NAMES,
@@ -99,7 +100,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with (
         Nameserver([ZONE], key_name="acme-key", key_secret=secret) as nameserver,
         Authority(
-            dns=nameserver.address, folder=tmp_path_factory.mktemp("ca"), engine="pebble"
+            dns=nameserver.address,
+            folder=tmp_path_factory.mktemp("ca"),
+            engine="pebble",
+            # Else half of the later orders need no DNS, whatever a test did to it.
+            options=PebbleOptions(authorization_reuse_percent=0),
         ) as authority,
     ):
         yield World(nameserver, authority, secret)
