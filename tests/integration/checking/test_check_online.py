@@ -234,8 +234,8 @@ def test_a_check_that_is_stopped_leaves_nothing_or_is_tidied_up_after(
             time.sleep(0.02)
         (value,) = lab.txt
         assert value.startswith("distribute-check-")
-        noted = json.loads(lab.journal.read_text(encoding="utf-8"))["challenges"]
-        assert noted == {"_acme-challenge.example.test": [value]}
+        (noted,) = json.loads(lab.journal.read_text(encoding="utf-8"))["challenges"]
+        assert noted["values"] == {"_acme-challenge.example.test": [value]}
         process.send_signal(how)
         out, _ = process.communicate(timeout=CHILD_SECONDS)
     finally:
