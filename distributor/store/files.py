@@ -16,6 +16,8 @@ FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 _SHARED: Final = ".window.json."
 """Begins the temporary name of the one file in a folder below that is written without the lock."""
+_OWN: Final = ".ledger.json."
+"""Begins that of the one file beside the folders that is written under the lock alone."""
 LEFTOVER_SECONDS: Final = 86_400.0
 """A temporary file older than this is of a process that was killed: a write takes milliseconds."""
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}")
@@ -152,7 +154,8 @@ def sweep(folder: Path, now: float) -> None:
     for path in folder.rglob(".*"):
         if not is_temporary(path):
             continue
-        is_ours = path.parent != folder and not path.name.startswith(_SHARED)
+        is_below = path.parent != folder and not path.name.startswith(_SHARED)
+        is_ours = is_below or path.name.startswith(_OWN)
         try:
             if path.is_file() and (is_ours or now - path.lstat().st_mtime > LEFTOVER_SECONDS):
                 path.unlink()
