@@ -58,7 +58,8 @@ FactValue = str | bool | tuple[str, ...] | Address | Unreadable
 Facts = Mapping[str, FactValue]
 
 # The vocabulary. `leaf`, `chain` and `key` are fingerprints; `certificate` is the Address of the
-# entry that a service or the default uses; dates are RFC 3339; `managed_by` is who renews it.
+# entry that a service or the default uses; dates are RFC 3339; `managed_by` is who renews it;
+# `mode` is four octal digits, `owner` is `user:group`.
 LEAF: Final = "leaf"
 CHAIN: Final = "chain"
 KEY: Final = "key"
@@ -68,6 +69,8 @@ NOT_AFTER: Final = "not_after"
 ISSUED_BY: Final = "issued_by"
 MANAGED_BY: Final = "managed_by"
 DESCRIPTION: Final = "description"
+MODE: Final = "mode"
+OWNER: Final = "owner"
 CERTIFICATE: Final = "certificate"
 ENTRY: Final = "entry"
 """Of a change only: that the address itself goes."""
