@@ -1,5 +1,6 @@
 """Which words of the inventory mean which classes: the composition root."""
 
+import platform
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -7,11 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
-from distributor.access import Logins, interruptible_sleep, pin_of, secret, trust_for, utc_now
+from distributor.access import (
+    Logins,
+    host_key_trust_for,
+    interruptible_sleep,
+    pin_of,
+    secret,
+    trust_for,
+    utc_now,
+)
 from distributor.clients.acme_directory import require_directory
 from distributor.clients.acme_renewal_info import renewal_info
 from distributor.clients.certificate_authority import CertificateAuthority, ExternalAccountKey
@@ -36,12 +45,12 @@ from distributor.model.hosts import (
     Host,
     Inventory,
     SocketAddress,
+    SshAccess,
     WantedCertificate,
 )
 from distributor.model.renewal_window import RenewalInfo
 from distributor.model.secret import Secret
 from distributor.model.snapshot import Snapshot
-from distributor.model.trust import Trust
 from distributor.model.web import Front, PlainAnswer
 from distributor.obtaining import Obtained
 from distributor.sources.acme import Acme
@@ -53,6 +62,11 @@ from distributor.store import Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
 from distributor.targets.router_api import RouterApi
+from distributor.targets.router_ssh import RouterSsh
+from distributor.targets.ssh_files import SshFiles
+
+if TYPE_CHECKING:
+    from distributor.clients.ssh import SshSession
 
 Step = Callable[[str, str], None]
 
@@ -67,24 +81,52 @@ DNS_PROVIDERS: Final[Mapping[str, Callable[[DnsSettings, Store], DnsProvider]]] 
 }
 
 
-def _diskstation_api(
-    host: Host, access: ApiAccess, trust: Trust, store: Store, logins: Logins
-) -> Target:
+Held = Mapping[str, Certificate]
+"""What a host is to hold, by certificate name: it may be believed for serving it."""
+
+
+def _diskstation_api(host: Host, held: Held, store: Store, logins: Logins) -> Target:
+    access = _api_access(host)
+    trust = trust_for(host, access, store, held.values())
     return DiskstationApi(
         host, lambda: logins.dsm(host, access, trust), store.bundles.by_leaf, utc_now
     )
 
 
-def _router_api(
-    host: Host, access: ApiAccess, trust: Trust, store: Store, logins: Logins
-) -> Target:
+def _router_api(host: Host, held: Held, store: Store, logins: Logins) -> Target:
+    access = _api_access(host)
+    trust = trust_for(host, access, store, held.values())
     return RouterApi(host, lambda: logins.srm(host, access, trust), store.bundles.by_leaf, utc_now)
 
 
-MakeTarget = Callable[[Host, ApiAccess, Trust, Store, Logins], Target]
+def _router_ssh(host: Host, _held: Held, store: Store, logins: Logins) -> Target:
+    return RouterSsh(host, _shell(host, store, logins), _controller(store), utc_now)
+
+
+def _files_ssh(host: Host, _held: Held, store: Store, logins: Logins) -> Target:
+    return SshFiles(host, _shell(host, store, logins), _controller(store), utc_now)
+
+
+def _shell(host: Host, store: Store, logins: Logins) -> "Callable[[], SshSession]":
+    """Return what makes sessions by SSH; raises Untrusted when no host key is known."""
+    access = host.access
+    if not isinstance(access, SshAccess):
+        raise TypeError(f"{host.name} is not reached by SSH")
+    trust = host_key_trust_for(host, access, store)
+    return lambda: logins.ssh(host, access, trust)
+
+
+def _controller(store: Store) -> str:
+    """Return who we are to others that find our lock on a host."""
+    return f"{platform.node()} ({store.folder.absolute()})"
+
+
+MakeTarget = Callable[[Host, Held, Store, Logins], Target]
 TARGETS: Final[Mapping[tuple[str, str], MakeTarget]] = {
     ("diskstation", "api"): _diskstation_api,
     ("router", "api"): _router_api,
+    ("router", "ssh"): _router_ssh,
+    ("files", "ssh"): _files_ssh,
 }
 """Drivers by kind and way; each must run the laws of `targets.contract`."""
 
@@ -229,9 +271,7 @@ class HostTools:
 
     def target(self, host: Host, certificates: Mapping[str, Certificate]) -> Target:
         """Return the driver of a host."""
-        access = _api_access(host)
-        trust = trust_for(host, access, self.store, certificates.values())
-        return TARGETS[(host.kind, host.via)](host, access, trust, self.store, self.logins)
+        return TARGETS[(host.kind, host.via)](host, certificates, self.store, self.logins)
 
     def versions(self, certificate: str) -> tuple[Certificate, ...]:
         """Return what may be shown of all versions of a certificate that the store holds."""
@@ -250,7 +290,12 @@ class HostTools:
         self.store.holds.put(host, hold)
 
     def remember(self, host: Host) -> None:
-        """Pin what the host's own port serves now, if that differs from what is pinned."""
+        """Pin what the host's own port serves now, if that differs from what is pinned.
+
+        By SSH a host is known by its host key, which a delivery does not change.
+        """
+        if isinstance(host.access, SshAccess):
+            return
         access = _api_access(host)
         leaf = served_chain(
             SocketAddress(host.address, access.port), access.server_name, legacy=access.legacy_tls
