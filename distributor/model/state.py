@@ -58,8 +58,7 @@ FactValue = str | bool | tuple[str, ...] | Address | Unreadable
 Facts = Mapping[str, FactValue]
 
 # The vocabulary. `leaf`, `chain` and `key` are fingerprints; `certificate` is the Address of the
-# entry that a service or the default uses; dates are RFC 3339; `managed_by` is who renews it;
-# `mode` is four octal digits, `owner` is `user:group`.
+# entry that a service or the default uses; dates are RFC 3339; `managed_by` is who renews it.
 LEAF: Final = "leaf"
 CHAIN: Final = "chain"
 KEY: Final = "key"
@@ -70,7 +69,9 @@ ISSUED_BY: Final = "issued_by"
 MANAGED_BY: Final = "managed_by"
 DESCRIPTION: Final = "description"
 MODE: Final = "mode"
+"""Four octal digits."""
 OWNER: Final = "owner"
+"""`user:group`."""
 CERTIFICATE: Final = "certificate"
 ENTRY: Final = "entry"
 """Of a change only: that the address itself goes."""
