@@ -246,6 +246,15 @@ def in_part(cases: Cases, seed: str) -> Cases:
     return replace(cases, scenarios=tuple(chosen), faulty=tuple(chosen[:2]))
 
 
+def without_store(cases: Cases) -> Cases:
+    """Return the cases for devices that are read like files: our store makes no difference."""
+    kept = tuple(
+        one for one in cases.scenarios if not any(placed.is_stored for placed in one.placed)
+    )
+    faulty = kept if is_exhaustive() else kept[1:2]
+    return replace(cases, scenarios=kept, faulty=faulty)
+
+
 def with_rsa(cases: Cases) -> Cases:
     """Return the cases with RSA keys, for devices that take no other."""
     return replace(
