@@ -104,16 +104,6 @@ class Held:
             told[KEY] = key_of(self.content) or UNREADABLE
         return told
 
-    def facts_as_served(
-        self, owner: str | None, shown: Sequence[Certificate]
-    ) -> dict[str, FactValue]:
-        """Return the same, with what ports show where that is something else."""
-        told = self.facts(owner)
-        if self.file.role == "leaf":
-            # The chain comes from another file: this one tells nothing of it.
-            return {**with_served(told, shown), CHAIN: told.get(CHAIN, ())}
-        return with_served(told, shown) if self.file.role in _WITH_CHAIN else told
-
     def _kinds(self) -> tuple[str, ...]:
         kinds: tuple[str, ...] = OF_CERTIFICATES if self.file.role in _WITH_LEAF else ()
         kinds += (CHAIN,) if self.file.role == "chain" else ()
@@ -133,6 +123,26 @@ def is_servable(held: Mapping[PemFile, Held | None]) -> bool:
     leaves = [certificates_of(content) for role, content in contents if role in _WITH_LEAF]
     keys = [key_of(content) for role, content in contents if role in _WITH_KEY]
     return all(leaves) and all(is_pair(leaf, key) for leaf in leaves for key in keys)
+
+
+def facts_by_file(
+    seen: Mapping[PemFile, Held | None], owner: str | None, shown: Sequence[Certificate]
+) -> dict[PemFile, dict[str, FactValue]]:
+    """Return what each file tells that is there, with what ports show that no file holds.
+
+    Where no server could start with the files, what a port shows says nothing of them.
+    """
+    told = {file: held.facts(owner) for file, held in seen.items() if held is not None}
+    if not is_servable(seen):
+        return told
+    leaves = {facts.get(LEAF) for facts in told.values()}
+    chains = {facts.get(CHAIN) for facts in told.values()}
+    astray = [one for one in shown if one.leaf not in leaves or one.chain not in chains]
+    for file, facts in told.items():
+        merged = with_served(facts, astray)
+        # Where a file is for the leaf alone, the chain comes from another one.
+        told[file] = {**merged, CHAIN: facts[CHAIN]} if file.role == "leaf" else merged
+    return told
 
 
 def _files(paths: PemPaths) -> Iterator[PemFile]:

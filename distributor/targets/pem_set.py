@@ -4,10 +4,10 @@ The account that is signed in does what it may; root is asked for where it may n
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 from distributor.clients.shell import FileFacts, Result, Shell
 from distributor.model.errors import ApplyFailed, DeviceRefused, UnsafePlan
@@ -19,7 +19,6 @@ from distributor.targets.ssh_rights import account_of, folder_of, require_root
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Seen = Mapping[PemFile, Held | None]
 """Each file as it was seen; None for one that is not there."""
 RELOAD_SECONDS: Final = 120.0
@@ -71,10 +70,13 @@ class PemSet:
         """
         paths = [file.path for file in self._place.files]
         folders = self._place.folders
-        there = self._as_may_be(
-            lambda as_root: self._shell.look((*folders, *paths), as_root=as_root),
-            f"to look at {paths[0]}",
-        )
+        try:
+            there = self._shell.look((*folders, *paths), as_root=self._reads_as_root)
+        except DeviceRefused:
+            if self._reads_as_root:
+                raise
+            self._become_reader(f"to look at {paths[0]}")
+            there = self._shell.look((*folders, *paths), as_root=True)
         for folder in folders:
             _require_folder(folder, there[folder])
         self._seen = {file: self._read(file, there[file.path]) for file in self._place.files}
@@ -166,25 +168,23 @@ class PemSet:
             return None
         _require_file(file.path, there)
         try:
-            content = self._as_may_be(
-                lambda as_root: self._shell.read(file.path, as_root=as_root),
-                f"to read {file.path}",
-            )
+            return Held(file, there, self._shell.read(file.path, as_root=self._reads_as_root))
         except DeviceRefused as error:
+            if not self._reads_as_root and not self._may_read(file.path):
+                self._become_reader(f"to read {file.path}")
+                return self._read(file, there)
             log.warning("host=%s step=inspect unreadable=yes code=%s", self._host, error.code)
-            content = None
-        return Held(file, there, content)
+            return Held(file, there, None)
 
-    def _as_may_be(self, look: Callable[[bool], T], what: str) -> T:
-        """Look as the account; where that is refused, as root from then on."""
-        if not self._reads_as_root:
-            try:
-                return look(False)
-            except DeviceRefused as error:
-                log.info("host=%s step=inspect as=root code=%s", self._host, error.code)
-            require_root(self._shell, what)
-            self._reads_as_root = True
-        return look(True)
+    def _may_read(self, path: str) -> bool:
+        """Tell whether the account has the right to read a file, so that root would not help."""
+        command = ["/bin/sh", "-c", '[ -r "$1" ]', "sh", path]
+        return self._shell.run(command, as_root=False).status == 0
+
+    def _become_reader(self, what: str) -> None:
+        require_root(self._shell, what)
+        log.info("host=%s step=inspect reads_as=root", self._host)
+        self._reads_as_root = True
 
 
 def _require_folder(folder: str, there: FileFacts | None) -> None:

@@ -112,8 +112,11 @@ class RouterSshSession:
         """
         self._require_router()
         shown = [one.certificate for one in served if one.certificate is not None]
-        facts = _facts(self._set.look())
-        return State({ENTRY: with_served(facts, shown)} if facts else {})
+        seen = self._set.look()
+        facts = _facts(seen)
+        if is_servable(seen):
+            facts = with_served(facts, shown)
+        return State({ENTRY: facts} if facts else {})
 
     def foresee(self, plan: Plan) -> Foresight:
         """Return what cannot be copied, and whether the web server may be down.
@@ -173,8 +176,9 @@ class RouterSshSession:
             )
 
     def rollback(self, snapshot: Snapshot) -> None:
-        """Put the copies back that `apply` made, and have them served; else nothing."""
-        if self._set.put_back(mark_of(snapshot.before)):
+        """Put the copies back that `apply` made, and have them served if they can be."""
+        if self._set.put_back(mark_of(snapshot.before)) and is_servable(self._set.look()):
+            # Told of files that it cannot use, the web server would end.
             self._reload()
 
     def release(self) -> None:

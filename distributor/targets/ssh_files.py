@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from distributor.clients.shell import Shell
 from distributor.model.bundle import Bundle, Certificate
 from distributor.model.endpoints import Served
-from distributor.model.errors import ApplyFailed
+from distributor.model.errors import Ambiguous, ApplyFailed
 from distributor.model.hazards import Foresight, Traits
 from distributor.model.hosts import Host, PemPaths
 from distributor.model.plan import Plan
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import MODE, OWNER, SAKE, Address, FactValue, State
 from distributor.model.text import printable
-from distributor.targets.pem_files import Held, PemFile, is_servable, pem_files
+from distributor.targets.pem_files import Held, PemFile, facts_by_file, is_servable, pem_files
 from distributor.targets.pem_set import PemSet, Place
 from distributor.targets.remote_set import NewFile, mark_of
 from distributor.targets.ssh_rights import folder_of
@@ -45,13 +45,21 @@ class SshFiles:
         self._paths = _paths(host)
 
     def desired(self, certificates: Mapping[str, Certificate]) -> State:
-        """Return what each file is to hold, and whose and how readable it is to be."""
+        """Return what each file is to hold, and whose and how readable it is to be.
+
+        Raises Ambiguous for several certificates: each file holds one.
+        """
+        names = self._host.certificates
+        if len(names) > 1:
+            raise Ambiguous(
+                f"{self._host.name} is to hold {' and '.join(names)} in the same files",
+                hint="make two hosts of it, each with files of its own",
+                step="plan",
+            )
         facts: dict[Address, dict[str, FactValue]] = {}
-        for name in self._host.certificates:
-            if (certificate := certificates.get(name)) is None:
-                continue
+        for certificate in (certificates[name] for name in names if name in certificates):
             for file in pem_files(self._paths):
-                facts[file.address] = {SAKE: name, **file.wanted(certificate)}
+                facts[file.address] = {SAKE: certificate.name, **file.wanted(certificate)}
                 if self._paths.mode is not None:
                     facts[file.address][MODE] = f"{int(self._paths.mode, 8):04o}"
                 if self._paths.owner is not None:
@@ -92,13 +100,8 @@ class SshFilesSession:
         and where a folder or a symbolic link is in the place of a file.
         """
         shown = [one.certificate for one in served if one.certificate is not None]
-        return State(
-            {
-                file.address: held.facts_as_served(self._paths.owner, shown)
-                for file, held in self._set.look().items()
-                if held is not None
-            }
-        )
+        told = facts_by_file(self._set.look(), self._paths.owner, shown)
+        return State({file.address: facts for file, facts in told.items()})
 
     def foresee(self, plan: Plan) -> Foresight:
         """Return whether root is needed, what cannot be copied, and whether a server may be down.
@@ -144,8 +147,9 @@ class SshFilesSession:
             raise ApplyFailed("files are not removed", hint="review the plan", step="remove")
 
     def rollback(self, snapshot: Snapshot) -> None:
-        """Put the copies back that `apply` made, and reload; nothing when it had made none."""
-        if self._set.put_back(mark_of(snapshot.before)):
+        """Put the copies back that `apply` made, and reload if they can be served; else nothing."""
+        if self._set.put_back(mark_of(snapshot.before)) and is_servable(self._set.look()):
+            # A server that is told of files which it cannot use may end, or keep on refusing.
             self._reload()
 
     def release(self) -> None:

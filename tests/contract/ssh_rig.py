@@ -3,16 +3,18 @@
 import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from cryptography import x509
 
 from distributor.access import Logins, host_key_trust_for
 from distributor.clients.shell import Result
 from distributor.clients.ssh import SshSession
 from distributor.clients.tls import probe
-from distributor.model.bundle import describe, spki_fingerprint_of_key
+from distributor.model.bundle import describe, fingerprint, fits, spki_fingerprint_of_key
 from distributor.model.endpoints import Served
 from distributor.model.errors import BundleError
 from distributor.model.hosts import PlainSecret, SshAccess
@@ -183,8 +185,25 @@ class SshRig(Rig):
     def _is_at_rest(self, shown: Sequence[Served]) -> bool:
         """Whether the ports show what the files hold; a server takes a moment to reload."""
         files = self.box.files(self.around)
-        leaves = [self.pem(path)[0] for path in self.held if path in files]
-        held = next((leaf for leaf in leaves if leaf), None)
-        return held is None or all(
-            one.certificate is not None and one.certificate.leaf == held for one in shown
+        held = [self.box.read(path) for path in self.held if path in files]
+        leaf = next(iter(_leaves(held)), None)
+        if leaf is None or not _fit(leaf, held):
+            return True  # with these no server starts, and one that runs keeps what it has
+        return all(
+            one.certificate is not None and one.certificate.leaf == fingerprint(leaf)
+            for one in shown
         )
+
+
+def _leaves(contents: Iterable[bytes]) -> Iterator[x509.Certificate]:
+    for content in contents:
+        with contextlib.suppress(BundleError):
+            yield certificates_from(content, "")[0]
+
+
+def _fit(leaf: x509.Certificate, contents: Iterable[bytes]) -> bool:
+    keys = []
+    for content in contents:
+        with contextlib.suppress(BundleError):
+            keys.append(private_key_from(content, ""))
+    return bool(keys) and all(fits(key, leaf) for key in keys)

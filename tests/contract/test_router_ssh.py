@@ -15,8 +15,8 @@ from tests.contract.router_ssh_rig import router_ssh_rig
 from tests.contract.scenarios import (
     ROUTER_CASES,
     Scenario,
+    for_files,
     is_exhaustive,
-    without_store,
 )
 from tests.contract.target_laws import Rig, TargetLaws
 from tests.e2e.ssh_box import SshBox
@@ -35,7 +35,7 @@ def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 class TestRouterSsh(TargetLaws):
     covers = ("router", "ssh")
-    cases = without_store(ROUTER_CASES)
+    cases = for_files(ROUTER_CASES, "router", 2)
     unseen = frozenset({*OF_CERTIFICATES, KEY})
     box: ClassVar[SshBox]
 
