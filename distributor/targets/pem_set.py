@@ -86,12 +86,14 @@ class PemSet:
         """Tell whether writing takes root, and see that it is to be had; AuthRefused if not."""
         if self._as_root is None:
             account = account_of(self._shell, self._place.folders)
-            self._as_root = self._reads_as_root or not all(
-                account.may_write(file.path, held.there if held else None, self._place.owner)
+            beyond = [
+                file
                 for file, held in self.seen.items()
-            )
-            if self._as_root:
-                require_root(self._shell, f"to write {self._place.files[0].path}")
+                if not account.may_write(file.path, held.there if held else None, self._place.owner)
+            ]
+            self._as_root = self._reads_as_root or bool(beyond)
+            if beyond:
+                require_root(self._shell, f"to write {beyond[0].path} and keep its owner")
         return self._as_root
 
     def lost(self) -> tuple[Hazard, ...]:
