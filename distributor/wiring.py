@@ -5,10 +5,11 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from cryptography import x509
 
@@ -27,6 +28,7 @@ from distributor.clients.certificate_authority import CertificateAuthority, Exte
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
 from distributor.clients.nameservers import Nameservers
+from distributor.clients.shell import Shell
 from distributor.clients.tls import load_roots, probe, served_chain
 from distributor.clients.web import front, plain_answer
 from distributor.dns_providers.contract import DnsProvider
@@ -61,12 +63,10 @@ from distributor.sources.files import Files
 from distributor.store import Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
+from distributor.targets.diskstation_ssh import DiskstationSsh
 from distributor.targets.router_api import RouterApi
 from distributor.targets.router_ssh import RouterSsh
 from distributor.targets.ssh_files import SshFiles
-
-if TYPE_CHECKING:
-    from distributor.clients.ssh import SshSession
 
 Step = Callable[[str, str], None]
 
@@ -81,11 +81,10 @@ DNS_PROVIDERS: Final[Mapping[str, Callable[[DnsSettings, Store], DnsProvider]]] 
 }
 
 
-Held = Mapping[str, Certificate]
-"""What a host is to hold, by certificate name: it may be believed for serving it."""
+Certificates = Mapping[str, Certificate]
 
 
-def _diskstation_api(host: Host, held: Held, store: Store, logins: Logins) -> Target:
+def _diskstation_api(host: Host, held: Certificates, store: Store, logins: Logins) -> Target:
     access = _api_access(host)
     trust = trust_for(host, access, store, held.values())
     return DiskstationApi(
@@ -93,42 +92,53 @@ def _diskstation_api(host: Host, held: Held, store: Store, logins: Logins) -> Ta
     )
 
 
-def _router_api(host: Host, held: Held, store: Store, logins: Logins) -> Target:
+def _router_api(host: Host, held: Certificates, store: Store, logins: Logins) -> Target:
     access = _api_access(host)
     trust = trust_for(host, access, store, held.values())
     return RouterApi(host, lambda: logins.srm(host, access, trust), store.bundles.by_leaf, utc_now)
 
 
-def _router_ssh(host: Host, _held: Held, store: Store, logins: Logins) -> Target:
-    return RouterSsh(host, _shell(host, store, logins), _controller(store), utc_now)
+def _diskstation_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
+    return DiskstationSsh(
+        host,
+        _ssh_access(host),
+        _shell(host, store, logins),
+        store.bundles.by_leaf,
+        utc_now,
+        controller=_installation(store),
+    )
 
 
-def _files_ssh(host: Host, _held: Held, store: Store, logins: Logins) -> Target:
-    return SshFiles(host, _shell(host, store, logins), _controller(store), utc_now)
+def _router_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
+    return RouterSsh(host, _shell(host, store, logins), utc_now, controller=_installation(store))
 
 
-def _shell(host: Host, store: Store, logins: Logins) -> "Callable[[], SshSession]":
-    """Return what makes sessions by SSH; raises Untrusted when no host key is known."""
-    access = host.access
-    if not isinstance(access, SshAccess):
-        raise TypeError(f"{host.name} is not reached by SSH")
-    trust = host_key_trust_for(host, access, store)
-    return lambda: logins.ssh(host, access, trust)
+def _files_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
+    return SshFiles(host, _shell(host, store, logins), utc_now, controller=_installation(store))
 
 
-def _controller(store: Store) -> str:
-    """Return who we are to others that find our lock on a host."""
-    return f"{platform.node()} ({store.folder.absolute()})"
-
-
-MakeTarget = Callable[[Host, Held, Store, Logins], Target]
+MakeTarget = Callable[[Host, Certificates, Store, Logins], Target]
+"""Makes a driver that believes a host by what it was pinned to, or by the certificates it holds."""
 TARGETS: Final[Mapping[tuple[str, str], MakeTarget]] = {
     ("diskstation", "api"): _diskstation_api,
+    ("diskstation", "ssh"): _diskstation_ssh,
     ("router", "api"): _router_api,
     ("router", "ssh"): _router_ssh,
     ("files", "ssh"): _files_ssh,
 }
 """Drivers by kind and way; each must run the laws of `targets.contract`."""
+
+
+def _shell(host: Host, store: Store, logins: Logins) -> Callable[[], AbstractContextManager[Shell]]:
+    """Return what signs in by SSH; raises Untrusted when no host key is known."""
+    access = _ssh_access(host)
+    trust = host_key_trust_for(host, access, store)
+    return lambda: logins.ssh(host, access, trust)
+
+
+def _installation(store: Store) -> str:
+    """Return what tells this installation from others that work on the same hosts."""
+    return f"{platform.node()}:{store.folder.resolve()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +302,7 @@ class HostTools:
     def remember(self, host: Host) -> None:
         """Pin what the host's own port serves now, if that differs from what is pinned.
 
-        By SSH a host is known by its host key, which a delivery does not change.
+        A host by SSH is known by its host key, which no delivery changes.
         """
         if isinstance(host.access, SshAccess):
             return
@@ -322,8 +332,14 @@ def probe_all(endpoints: Sequence[Endpoint]) -> tuple[Served, ...]:
 
 def _api_access(host: Host) -> ApiAccess:
     if not isinstance(host.access, ApiAccess):
-        # The inventory refuses what is not built before anything gets here.
-        raise TypeError(f"no driver for {type(host.access).__name__}")
+        # The inventory refuses it where only the Web API will do.
+        raise TypeError(f"{host.name} is not reached by its Web API")
+    return host.access
+
+
+def _ssh_access(host: Host) -> SshAccess:
+    if not isinstance(host.access, SshAccess):
+        raise TypeError(f"{host.name} is not reached by SSH")
     return host.access
 
 
@@ -361,9 +377,7 @@ class CheckTools:
 
     def front(self, host: Host, certificates: Mapping[str, Certificate], name: str) -> Front:
         """Ask the pinned HTTPS port of a host for `name`, and look at its clock."""
-        access = host.access
-        if not isinstance(access, ApiAccess):
-            raise TypeError(f"{host.name} has no Web API")
+        access = _api_access(host)
         trust = trust_for(host, access, self.workshop.store, certificates.values())
         address = SocketAddress(host.address, access.port)
         with PinnedHttp(address, trust, access.server_name, legacy=access.legacy_tls) as http:

@@ -45,13 +45,13 @@ class Place:
 
 
 class PemSet:
-    """Those files in one session; `who` names this controller to others that find its lock."""
+    """Those files in one session; `controller` names us to others that find our lock."""
 
-    def __init__(self, host: str, shell: Shell, place: Place, who: str) -> None:
+    def __init__(self, host: str, shell: Shell, place: Place, controller: str) -> None:
         self._host = host
         self._shell = shell
         self._place = place
-        self._who = who
+        self._controller = controller
         self._seen: Seen | None = None
         self._reads_as_root = place.always_root
         self._as_root = True if place.always_root else None
@@ -162,7 +162,9 @@ class PemSet:
     def _set(self) -> RemoteSet:
         as_root = self.needs_root()
         folder = f"{self._place.folder.rstrip('/')}/{_OURS}"
-        self._lock = self._lock or RemoteLock(self._shell, folder, self._who, as_root=as_root)
+        self._lock = self._lock or RemoteLock(
+            self._shell, folder, self._controller, as_root=as_root
+        )
         return RemoteSet(self._shell, self._lock, folder, as_root=as_root)
 
     def _read(self, file: PemFile, there: FileFacts | None) -> Held | None:

@@ -22,9 +22,11 @@ COUNTS_SECONDS: Final = 3600
 """How long a lock of another controller counts after the last command of its work."""
 WAIT_SECONDS: Final = 300
 """How long a command may still run that an earlier, cut connection left behind."""
+_RELEASE_SECONDS: Final = 15
 _BUSY: Final = 75
 _LEFT_RUNNING: Final = 76
 _LOST: Final = 77
+_LOST_WORDS: Final = "the lock is not held any more"
 
 # What tells a process from a later one with its number: field 22 of its stat (proc(5)). One that
 # has ended and was not asked about yet is none.
@@ -66,7 +68,7 @@ _WORK: Final = (
     _BORN
     + f"""\
 lock=$1 who=$2; shift 2
-if [ "$(cat "$lock/who" 2>/dev/null)" != "$who" ]; then exit {_LOST}; fi
+if [ "$(cat "$lock/who" 2>/dev/null)" != "$who" ]; then echo '{_LOST_WORDS}' >&2; exit {_LOST}; fi
 printf '%s %s\\n' "$$" "$(born "$$")" >"$lock/work" && touch "$lock" || exit 1
 exec "$@"
 """
@@ -115,7 +117,7 @@ class RemoteLock:
         """
         words = ["/bin/sh", "-c", _WORK, "sh", self._lock, self._who, *command]
         result = self._shell.run(words, as_root=self._as_root, stdin=stdin, seconds=seconds)
-        if result.status == _LOST:
+        if result.status == _LOST and _LOST_WORDS in result.words:
             raise DeviceRefused(
                 "another run took the lock of this host over",
                 hint="let only one controller bring certificates to it",
@@ -129,7 +131,9 @@ class RemoteLock:
             return
         self._is_held = False
         try:
-            self._sh(_RELEASE, self._lock, self._who).required("cannot release the lock", "lock")
+            self._sh(_RELEASE, self._lock, self._who, seconds=_RELEASE_SECONDS).required(
+                "cannot release the lock", "lock"
+            )
         except DistributorError as error:
             # Whoever comes next takes it over; what was done is done.
             log.warning("step=lock released=no error=%s", error.kind)

@@ -4,14 +4,14 @@ The paths and the signal are those of SRM 1.2 (dsm-ssh facts 4); for 1.3 no sour
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from distributor.clients.shell import Shell
 from distributor.model.bundle import Bundle, Certificate
 from distributor.model.endpoints import Served
-from distributor.model.errors import ApplyFailed, DeviceRefused
+from distributor.model.errors import ApplyFailed, DeviceRefused, Unsupported
 from distributor.model.hazards import Foresight, Traits
 from distributor.model.hosts import Host
 from distributor.model.plan import Plan
@@ -22,9 +22,6 @@ from distributor.targets.pem_files import PemFile, is_servable
 from distributor.targets.pem_set import PemSet, Place, Seen
 from distributor.targets.remote_set import NewFile, mark_of
 from distributor.targets.router_facts import ENTRY, desired_state, the_certificate
-
-if TYPE_CHECKING:
-    from distributor.clients.ssh import SshSession
 
 _SSL: Final = "/usr/syno/etc/ssl"
 _KEY_FILE: Final = PemFile("private_key", f"{_SSL}/ssl.key/server.key")
@@ -56,18 +53,19 @@ done
 
 
 class RouterSsh:
-    """A router with SRM, reached by SSH as root; `who` names this controller to others."""
+    """A router with SRM, reached by SSH as root; `controller` names us to others."""
 
     def __init__(
         self,
         host: Host,
-        connect: Callable[[], "SshSession"],
-        who: str,
+        connect: Callable[[], AbstractContextManager[Shell]],
         now: Callable[[], datetime],
+        *,
+        controller: str,
     ) -> None:
         self._host = host
         self._connect = connect
-        self._who = who
+        self._controller = controller
         self._now = now
 
     def desired(self, certificates: Mapping[str, Certificate]) -> State:
@@ -85,7 +83,7 @@ class RouterSsh:
     def open(self) -> Iterator["RouterSshSession"]:
         """Sign in for as long as the context lasts."""
         with self._connect() as shell:
-            session = RouterSshSession(self._host, shell, self._who, self._now)
+            session = RouterSshSession(self._host, shell, self._now, self._controller)
             try:
                 yield session
             finally:
@@ -95,10 +93,12 @@ class RouterSsh:
 class RouterSshSession:
     """One login to a router."""
 
-    def __init__(self, host: Host, shell: Shell, who: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, host: Host, shell: Shell, now: Callable[[], datetime], controller: str
+    ) -> None:
         self._shell = shell
         self._now = now
-        self._set = PemSet(host.name, shell, _PLACE, who)
+        self._set = PemSet(host.name, shell, _PLACE, controller)
 
     @property
     def traits(self) -> Traits:
@@ -121,14 +121,14 @@ class RouterSshSession:
     def foresee(self, plan: Plan) -> Foresight:
         """Return what cannot be copied, and whether the web server may be down.
 
-        Raises DeviceRefused for a certificate without chain: whether the web server starts with an
+        Raises Unsupported for a certificate without chain: whether the web server starts with an
         empty file of it is not known.
         """
         if not plan.changes:
             return Foresight()
         for one in plan.certificates:
             if not (one.chain or one.is_forecast):
-                raise DeviceRefused(
+                raise Unsupported(
                     f"'{one.name}' has no chain, and a router's web server reads one from a file",
                     hint='bring it by the Web API instead: via = "api"',
                     step="plan",

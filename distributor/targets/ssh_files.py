@@ -5,9 +5,8 @@ command runs as root too. Files that are right are left alone, and where all are
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from distributor.clients.shell import Shell
 from distributor.model.bundle import Bundle, Certificate
@@ -24,23 +23,21 @@ from distributor.targets.pem_set import PemSet, Place
 from distributor.targets.remote_set import NewFile, mark_of
 from distributor.targets.ssh_rights import folder_of
 
-if TYPE_CHECKING:
-    from distributor.clients.ssh import SshSession
-
 
 class SshFiles:
-    """A host that wants PEM files, reached by SSH; `who` names this controller to others."""
+    """A host that wants PEM files, reached by SSH; `controller` names us to others."""
 
     def __init__(
         self,
         host: Host,
-        connect: Callable[[], "SshSession"],
-        who: str,
+        connect: Callable[[], AbstractContextManager[Shell]],
         now: Callable[[], datetime],
+        *,
+        controller: str,
     ) -> None:
         self._host = host
         self._connect = connect
-        self._who = who
+        self._controller = controller
         self._now = now
         self._paths = _paths(host)
 
@@ -70,7 +67,7 @@ class SshFiles:
     def open(self) -> Iterator["SshFilesSession"]:
         """Sign in for as long as the context lasts."""
         with self._connect() as shell:
-            session = SshFilesSession(self._host, shell, self._who, self._now)
+            session = SshFilesSession(self._host, shell, self._now, self._controller)
             try:
                 yield session
             finally:
@@ -80,13 +77,15 @@ class SshFiles:
 class SshFilesSession:
     """One login to such a host."""
 
-    def __init__(self, host: Host, shell: Shell, who: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, host: Host, shell: Shell, now: Callable[[], datetime], controller: str
+    ) -> None:
         self._host = host
         self._now = now
         self._paths = _paths(host)
         files = pem_files(self._paths)
         place = Place(files=files, folder=folder_of(files[0].path), owner=self._paths.owner)
-        self._set = PemSet(host.name, shell, place, who)
+        self._set = PemSet(host.name, shell, place, controller)
 
     @property
     def traits(self) -> Traits:

@@ -58,7 +58,7 @@ class RouterSshRig(SshRig):
         return "/usr/syno"
 
     def target(self) -> Target:
-        return RouterSsh(self.host, self.connect, CONTROLLER, lambda: datetime.now(UTC))
+        return RouterSsh(self.host, self.connect, lambda: datetime.now(UTC), controller=CONTROLLER)
 
     def raw(self) -> Raw:
         self.rest()

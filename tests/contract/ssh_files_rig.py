@@ -157,7 +157,7 @@ class SshFilesRig(SshRig):
         return super().writes + self.reloads - 1  # nginx was started by it
 
     def target(self) -> Target:
-        return SshFiles(self.host, self.connect, CONTROLLER, lambda: datetime.now(UTC))
+        return SshFiles(self.host, self.connect, lambda: datetime.now(UTC), controller=CONTROLLER)
 
     def raw(self) -> Raw:
         self.rest()
