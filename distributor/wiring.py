@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,7 @@ from distributor.clients.certificate_authority import CertificateAuthority, Exte
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
 from distributor.clients.nameservers import Nameservers
+from distributor.clients.shell import Shell
 from distributor.clients.tls import load_roots, probe, served_chain
 from distributor.clients.web import front, plain_answer
 from distributor.dns_providers.contract import DnsProvider
@@ -63,6 +65,8 @@ from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
 from distributor.targets.diskstation_ssh import DiskstationSsh
 from distributor.targets.router_api import RouterApi
+from distributor.targets.router_ssh import RouterSsh
+from distributor.targets.ssh_files import SshFiles
 
 Step = Callable[[str, str], None]
 
@@ -95,16 +99,22 @@ def _router_api(host: Host, held: Certificates, store: Store, logins: Logins) ->
 
 
 def _diskstation_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
-    access = _ssh_access(host)
-    trust = host_key_trust_for(host, access, store)
     return DiskstationSsh(
         host,
-        access,
-        lambda: logins.ssh(host, access, trust),
+        _ssh_access(host),
+        _shell(host, store, logins),
         store.bundles.by_leaf,
         utc_now,
         controller=_installation(store),
     )
+
+
+def _router_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
+    return RouterSsh(host, _shell(host, store, logins), utc_now, controller=_installation(store))
+
+
+def _files_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
+    return SshFiles(host, _shell(host, store, logins), utc_now, controller=_installation(store))
 
 
 MakeTarget = Callable[[Host, Certificates, Store, Logins], Target]
@@ -113,8 +123,17 @@ TARGETS: Final[Mapping[tuple[str, str], MakeTarget]] = {
     ("diskstation", "api"): _diskstation_api,
     ("diskstation", "ssh"): _diskstation_ssh,
     ("router", "api"): _router_api,
+    ("router", "ssh"): _router_ssh,
+    ("files", "ssh"): _files_ssh,
 }
 """Drivers by kind and way; each must run the laws of `targets.contract`."""
+
+
+def _shell(host: Host, store: Store, logins: Logins) -> Callable[[], AbstractContextManager[Shell]]:
+    """Return what signs in by SSH; raises Untrusted when no host key is known."""
+    access = _ssh_access(host)
+    trust = host_key_trust_for(host, access, store)
+    return lambda: logins.ssh(host, access, trust)
 
 
 def _installation(store: Store) -> str:

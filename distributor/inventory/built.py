@@ -8,8 +8,6 @@ from distributor.inventory.shape import Finding
 
 ANY: Final = "*"
 """In a pattern any key or index; in place of values any value."""
-WAYS: Final = "ways"
-"""In place of a pattern: its values are kinds of hosts with a way to them."""
 
 NotBuilt = Mapping[str, tuple[object, ...]]
 """Patterns of key paths, and the values there that nothing is built for."""
@@ -25,31 +23,16 @@ NOT_BUILT: Final[NotBuilt] = {
         "lexicon",
         "manual",
     ),
-    "defaults.kind": ("files",),
-    "hosts.*.kind": ("files",),
-    WAYS: (("router", "ssh"),),
     "notify": (ANY,),
 }
 
 
 def unbuilt(document: Mapping[str, Any], table: NotBuilt) -> Iterator[Finding]:
     """Find what a document asks for that is in `table`."""
-    yield from _ways(document, table.get(WAYS, ()))
     for pattern, values in table.items():
         for path, value in _matches(document, tuple(pattern.split(".")), ()):
             if ANY in values or value in values:
                 yield Finding(path, f"{_named(path, value, values)} is not built yet")
-
-
-def _ways(document: Mapping[str, Any], ways: tuple[object, ...]) -> Iterator[Finding]:
-    hosts, defaults = document.get("hosts"), document.get("defaults", {})
-    if not isinstance(hosts, dict) or not isinstance(defaults, dict):
-        return  # which is another finding
-    for name, host in hosts.items():
-        table = defaults | host if isinstance(host, dict) else {}
-        if (table.get("kind"), table.get("via")) in ways:
-            path = ("hosts", name, "via") if "via" in host else ("defaults", "via")
-            yield Finding(path, f'"{table["via"]}" for a {table["kind"]} is not built yet')
 
 
 def _matches(value: Any, pattern: tuple[str, ...], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
