@@ -27,6 +27,7 @@ from distributor.model.errors import (
     AccountUnknown,
     AuthorizationFailed,
     BundleError,
+    NotYetValid,
     OrderFailed,
 )
 from distributor.model.hosts import AcmeSource, WantedCertificate
@@ -63,13 +64,15 @@ class AcmeOrder:
             pending, order = self._order(authority, progress)
             try:
                 fullchain = self._finished(authority, order, progress)
-                self.guard.issued()
+                self.guard.issued(str(order.uri))
                 bundle = prove(
                     certificate=fullchain.encode("utf-8"),
                     private_key=pending.private_key_pem.reveal().encode("ascii"),
                     names=self.wanted.names,
                     now=self.now(),
                 )
+            except NotYetValid:
+                raise  # a clock is wrong: what was issued is taken once it is right
             except (AuthorizationFailed, OrderFailed, BundleError):
                 # This order cannot come to a good end any more: the next run makes a new one.
                 self.store.orders.clear(self.wanted.name, self.ca.directory_url)
@@ -85,6 +88,7 @@ class AcmeOrder:
             ca=self.ca.directory_url,
             profile=self.ca.profile,
             order=str(order.uri),
+            ordered=self.wanted.names,
             now=self.now(),
         )
         self.store.orders.clear(self.wanted.name, self.ca.directory_url)

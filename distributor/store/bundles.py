@@ -58,6 +58,8 @@ class Stored:
     """The CA's profile that was asked for."""
     order: str | None = None
     """The CA's URL of the order that it came from."""
+    ordered: tuple[str, ...] = ()
+    """Names that were ordered; empty where that is not known."""
     revoked: Revocation | None = None
 
 
@@ -110,6 +112,7 @@ class Bundles:
         now: datetime,
         profile: str | None = None,
         order: str | None = None,
+        ordered: tuple[str, ...] = (),
     ) -> Stored:
         """Keep a proved bundle as a new version and make it current, as the last step."""
         mark = fingerprint(bundle.leaf).removeprefix("sha256:")[:12]
@@ -129,6 +132,7 @@ class Bundles:
             "ca": ca,
             "profile": profile,
             "order": order,
+            "ordered": ordered,
             "obtained": rfc3339(now),
         }
         make_folder(folder)
@@ -142,7 +146,9 @@ class Bundles:
             write(folder / file, content)
         sync_folder(folder.parent)
         write(self._folder / name / "current", f"{version}\n".encode("ascii"))
-        return Stored(version=version, bundle=bundle, ca=ca, profile=profile, order=order)
+        return Stored(
+            version=version, bundle=bundle, ca=ca, profile=profile, order=order, ordered=ordered
+        )
 
     def origin(self, name: str, leaf: str) -> str | None:
         """Return the directory URL of the CA that a version's leaf came from; None for others."""
@@ -188,6 +194,7 @@ class Bundles:
         try:
             about = json.loads(origin)
             ca, profile, order = str(about["ca"]), about.get("profile"), about.get("order")
+            ordered = tuple(map(str, about.get("ordered", ())))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StateError(
                 f"{folder / _LAST} cannot be read",
@@ -200,6 +207,7 @@ class Bundles:
             ca=ca,
             profile=profile,
             order=order,
+            ordered=ordered,
             revoked=_revocation(folder),
         )
 

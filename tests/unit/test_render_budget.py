@@ -43,7 +43,9 @@ def test_a_ca_of_unknown_limits_is_said_to_be_one() -> None:
     ask = replace(ASK, ca="https://ca.example/directory")
     unknown = "no rate limits of this CA are known; what it says itself is obeyed"
     assert budget_lines([ISSUED], ask, NOW) == (unknown,)
-    limited = replace(ISSUED, ca=ask.ca, kind="rate-limited", until=NOW + timedelta(hours=3))
+    until = NOW + timedelta(hours=3)
+    before = NOW - timedelta(minutes=5)
+    limited = replace(ISSUED, at=before, ca=ask.ca, kind="rate-limited", until=until)
     assert budget_lines([limited], ask, NOW) == (
         "no order before 2026-11-21 05:00 UTC: the CA asked us to wait",
         unknown,
