@@ -300,9 +300,8 @@ def note(rig: AcmeRig, source: Acme, kind: str, **other: object) -> None:
         account="",
         names=source.wanted.names,
         certificate="wild",
-        **other,  # type: ignore[arg-type]  # fields by name
     )
-    rig.store.ledger.note(event)
+    rig.store.ledger.note(replace(event, **other))  # type: ignore[arg-type]  # fields by name
 
 
 def test_the_last_certificate_of_a_week_is_kept_for_need(rig: AcmeRig) -> None:
@@ -382,9 +381,21 @@ def test_names_that_a_ca_adds_or_leaves_to_the_wildcard_make_nothing_due(rig: Ac
 def test_a_certificate_that_is_not_valid_yet_is_kept_for_when_the_clock_is_right(
     rig: AcmeRig,
 ) -> None:
-    behind = rig.acme(now=lambda: datetime.now(UTC) - 48 * HOUR)
+    behind: list[timedelta] = []
+
+    class ClockGoesBack(SpiedAuthority):
+        def finish(
+            self, order: OrderResource, deadline: datetime, preferred_chain: str | None = None
+        ) -> str:
+            chain = super().finish(order, deadline, preferred_chain)
+            behind.append(48 * HOUR)
+            return chain
+
+    source = rig.acme(
+        connect=rig.connect(ClockGoesBack), now=lambda: rig.now() - sum(behind, timedelta(0))
+    )
     with pytest.raises(NotYetValid):
-        behind.renew(hush)
+        source.renew(hush)
     rig.source().renew(hush)
     assert len(rig.spied.orders) == 1
 
@@ -505,7 +516,8 @@ def test_a_ca_that_does_not_answer_leaves_what_it_said_last(rig: AcmeRig) -> Non
 
 def test_inside_the_window_the_renewal_names_its_predecessor(rig: AcmeRig) -> None:
     first = rig.source().renew(hush)
-    source = rig.acme()
+    month = 30 * 24 * HOUR
+    source = rig.acme(now=lambda: rig.now() + month)
     info = window(source.now().replace(microsecond=0) - HOUR)
     source = replace(source, ask_window=lambda _source, _leaf: info)
     hints = source.look()
