@@ -45,12 +45,10 @@ stage() {
   how=$mode
   [ ! -e "$path" ] || like=$path
   if [ "$mode" = = ]; then like=$from mode=- owner=-; fi
-  if [ "$mode" = - ]; then
-    mode=600; [ "$like" = - ] || mode=$(stat -c %a -- "$like") || return 1
-  fi
-  if [ "$owner" = - ] && [ "$like" != - ]; then
-    owner=$(stat -c %u:%g -- "$like") || return 1
-  fi
+  facts='600 -'
+  [ "$like" = - ] || facts=$(stat -c '%a %u:%g' -- "$like") || return 1
+  [ "$mode" != - ] || mode=${facts% *}
+  [ "$owner" != - ] || owner=${facts#* }
   (
     exec 3>"$new"; cat -- "$from" >&3 && cmp -s -- "$from" "$new" || exit 1
     [ "$owner" = - ] || chown -- "$owner" /proc/self/fd/3 || exit 1
@@ -62,8 +60,8 @@ stage() {
 }
 rename() { if [ "$from" = - ]; then rm -f -- "$path"; else mv -f -- "$new" "$path"; fi; }
 unstage() { rm -f -- "$new"; }
-trap 'each unstage; rm -f -- "$@"' EXIT
-each stage && each rename
+trap 'rm -f -- "$@"' EXIT
+each stage && each rename || { each unstage; exit 1; }
 """
 # $1 is the folder of copies, $2 the new one's name, $3 how many are kept; stdin has the paths.
 _KEEP: Final = """\
