@@ -6,7 +6,9 @@ channels and neither SFTP nor forwarding (dsm-ssh facts 3.4); it has no root, no
 
 import contextlib
 import hmac
+import logging
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -19,7 +21,11 @@ import paramiko
 _PATIENCE: Final = 20.0
 _ACCEPT_SECONDS: Final = 0.2
 _PIECE: Final = 1 << 15
+_LOG: Final = "distributor.lab.ssh"
 _SUCCESS, _FAILED = paramiko.common.AUTH_SUCCESSFUL, paramiko.common.AUTH_FAILED
+
+# A client that leaves in the middle, as one does that only looks at the host key, is no news.
+logging.getLogger(_LOG).addHandler(logging.NullHandler())
 
 
 class SshServer:
@@ -56,7 +62,8 @@ class SshServer:
         with self._lock:
             transports, children = tuple(self._transports), tuple(self._children)
         for child in children:
-            child.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
         for transport in transports:
             transport.close()
         for thread in self._threads:
@@ -89,6 +96,7 @@ class SshServer:
 
     def _welcome(self, connection: socket.socket) -> None:
         transport = paramiko.Transport(connection)
+        transport.set_log_channel(_LOG)
         with self._lock:
             self._transports.add(transport)
         try:
@@ -110,6 +118,7 @@ class SshServer:
             stderr=subprocess.PIPE,
             cwd=self._home,
             env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self._home)},
+            start_new_session=True,  # its own children end with it
         )
         with self._lock:
             self._children.add(child)

@@ -64,7 +64,7 @@ def test_a_line_for_the_address_counts(names: str, address: SocketAddress) -> No
         "|1|AAAA|AAAA",
         "|1||",
         "|1|",
-        hashed("cellar.example.com"),
+        pytest.param(hashed("cellar.example.com"), id="hashed"),
         "#attic.example.com",
     ],
 )
