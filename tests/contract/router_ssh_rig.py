@@ -81,6 +81,7 @@ def router_ssh_rig(box: SshBox, scenario: Scenario, folder: Path) -> Iterator[Ro
     held = _contents(next(iter(scenario.placed), None))
     box.place(*(Item(path=path, content=held[path], mode=0o400) for path in held))
     box.restart_web()
+    box.forget_calls()
     rig = RouterSshRig(box, scenario, folder)
     rig.served()
     try:
