@@ -102,6 +102,26 @@ def test_the_usual_roots_judge_when_no_other_are_named(tmp_path: Path, issued: I
     assert chain["roots"] == "known to clients (Mozilla's list)"
 
 
+def test_of_a_private_chain_that_is_whole_nothing_is_said_to_be_missing(
+    tmp_path: Path, issued: Issued
+) -> None:
+    """As it is sent: without its root, which nobody can see to be one."""
+    write(tmp_path / "exp" / "cert.pem", issued.certificate_pem)
+    write(tmp_path / "exp" / "chain.pem", issued.chain_pem)
+    things = (
+        tmp_path / "exp",
+        write(tmp_path / "home.zip", zipped(members(issued))),
+        write(tmp_path / "fullchain.pem", issued.fullchain_pem),
+    )
+    for thing in things:
+        ran, data = run("show", str(thing)), run("show", str(thing), "--json")
+        [finding] = data.report["shown"][0]["chain"]["findings"]
+        assert finding["name"] == "unknown-root"
+        assert "! missing" not in ran.out
+        assert "refuse" not in ran.out
+        assert "or it is a private root: --ca-bundle FILE" in ran.out
+
+
 def test_a_chain_file_is_told_for_what_it_is(tmp_path: Path, issued: Issued, roots: Path) -> None:
     ran, data = shown(write(tmp_path / "chain.pem", issued.chain_pem), roots)
 
@@ -371,6 +391,8 @@ def test_a_port_is_asked_by_the_name_that_is_given(house: House) -> None:
     other = run("show", port, "--server-name", "attic.example.com", "--json")
 
     assert good.code == other.code == 0
+    findings = other.report["shown"][0]["chain"]["findings"]
+    assert [one["name"] for one in findings] == ["unknown-root"]
     assert "complete, up to Test Root" in good.out
     assert "(not " not in good.out
     assert other.report["shown"][0]["covers_server_name"] is False
