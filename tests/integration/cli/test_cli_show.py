@@ -14,7 +14,7 @@ from distributor.model.bundle import assemble, fingerprint
 from distributor.model.pkcs12 import make_pkcs12
 from distributor.model.revocation import Revocation
 from distributor.model.secret import Secret
-from tests.certs import NOW, Authority, Issued, hierarchy, key_pem, pem, self_signed
+from tests.certs import DAY, NOW, Authority, Issued, hierarchy, key_pem, pem, self_signed
 from tests.integration.cli.conftest import MakeHouse
 from tests.integration.cli.house import QUICK, House, Ran, run
 from tests.integration.cli.terminal import converse
@@ -430,6 +430,80 @@ def test_options_of_ports_are_for_ports(house: House, option: tuple[str, ...]) -
 
 
 # -- the store ---------------------------------------------------------------------------------
+
+
+def test_what_could_not_be_learnt_of_renewal_is_a_note(house: House) -> None:
+    ran, data = house.run("show"), house.run("show", "--json")
+
+    assert ran.code == data.code == 0
+    [note] = data.report["shown"][0]["notes"]
+    assert note.startswith("about renewal: ")
+    assert house.directory_url in note
+    assert f"    note     {note}" in ran.out.splitlines()
+
+
+def add_certificate(house: House, name: str, *lines: str) -> None:
+    text = house.inventory.read_text(encoding="utf-8")
+    head = f'[certificates.{name}]\nsource = "files"\n'
+    house.inventory.write_text(head + "\n".join(lines) + "\n\n" + text, encoding="utf-8")
+
+
+def test_a_source_that_is_late_or_cannot_be_used_says_so_in_notes(
+    house: House, two: Authority
+) -> None:
+    add_certificate(house, "bought", 'certificate = "bought.pem"')
+    file = house.folder / "bought.pem"
+    late = two.issue([NAME], not_before=NOW - 85 * DAY, not_after=NOW + 5 * DAY)
+    unfit = two.issue([NAME], key="ec384")
+
+    write(file, late.private_key_pem + late.fullchain_pem)
+    [note] = house.run("show", "bought", "--json").report["shown"][0]["notes"]
+    assert "was not replaced yet" in note
+    write(file, unfit.private_key_pem + late.fullchain_pem)
+    notes = house.run("show", "bought", "--json").report["shown"][0]["notes"]
+    assert notes == [f"about renewal: {file}: the private key does not belong to the leaf"]
+    file.unlink()
+    ran = house.run("show", "bought")
+    assert "    note     whether there is a newer one could not be seen: " in ran.out
+    assert ran.out.count("    note ") == 1
+
+
+def test_one_that_is_broken_does_not_hide_the_others(house: House) -> None:
+    add_certificate(house, "bought", 'certificate = "bought.pem"', 'ca_bundle = "none.pem"')
+    stored = house.store.bundles.current("home")
+    assert stored is not None
+    house.store.bundles.save("bought", stored.bundle, ca="", now=NOW)
+    add_certificate(house, "cut", 'certificate = "cut.pem"')
+    version = house.store.bundles.save("cut", stored.bundle, ca="", now=NOW).version
+    (house.state / "certificates" / "cut" / version / "privkey.pem").unlink()
+
+    ran, data = house.run("show"), house.run("show", "--json")
+
+    assert ran.code == data.code == data.report["exit"] == 1
+    found = {one["what"]: one for one in data.report["shown"]}
+    assert found.keys() == {"cut", "bought", "home"}
+    assert found["cut"]["error"]["kind"] == "StateError"
+    assert found["bought"]["error"]["problems"][0]["path"] == "ca_bundle"
+    assert (found["home"]["error"], found["home"]["chain"]["complete"]) == (None, True)
+    assert "    StateError: " in ran.out
+    assert "none.pem is no readable PEM file" in ran.out
+    assert "    chain    complete, up to Test Root" in ran.out
+    assert house.run("show", "cut").code == 1
+    assert house.run("show", "home").code == 0
+
+
+def test_of_several_things_each_is_looked_at(house: House, tmp_path: Path, issued: Issued) -> None:
+    good = write(tmp_path / "good.pem", issued.fullchain_pem)
+    bad = write(tmp_path / "bad.pem", b"hello")
+
+    ran = house.run("show", "127.0.0.1:9", str(bad), str(good), "--json")
+
+    assert (ran.code, ran.report["exit"]) == (1, 1)
+    kinds = [one["error"] and one["error"]["kind"] for one in ran.report["shown"]]
+    assert kinds == ["Unreachable", "BundleError", None]
+    assert house.run("show", str(good), "hoem").code == 2
+    broken = house.run("show", str(good), "127.0.0.1:9", "--ca-bundle", str(bad))
+    assert broken.code == 2, broken.said
 
 
 def test_a_revoked_version_is_shown_as_such(house: House) -> None:
