@@ -69,13 +69,30 @@ def _by_itself(what: str, look: Look) -> list[Shown]:
 
 
 def _port_of(thing: str) -> tuple[str, int] | None:
-    """Return host and port of HOST:PORT; a file of that name comes first."""
-    host, colon, port = thing.rpartition(":")
-    if Path(thing).is_file() or not (colon and host and port.isdecimal()):
+    """Return host and port of HOST:PORT; a file of that name comes first.
+
+    Raises UsageError for an IP address whose port cannot be told.
+    """
+    from distributor.clients.tls import is_ip
+    from distributor.model.errors import UsageError
+    from distributor.model.hosts import SocketAddress
+
+    if Path(thing).is_file():
         return None
-    if not 0 < int(port) < 65536:  # noqa: PLR2004 - TCP ports
+    address = thing.removeprefix("[").removesuffix("]")
+    if is_ip(address):
+        meant = SocketAddress(address, 5001)
+        raise UsageError(f"{thing} is an address without a port", hint=f"write {meant}")
+    host, _, port = thing.rpartition(":")
+    if not (host and port.isdecimal() and 0 < int(port) < 65536):  # noqa: PLR2004 - TCP ports
         return None
-    return host.strip("[]"), int(port)
+    bare = host.removeprefix("[").removesuffix("]")
+    if ":" in bare and bare == host:
+        if not is_ip(host):
+            return None
+        meant = SocketAddress(host, int(port))
+        raise UsageError(f"{thing} is an address without brackets", hint=f"write {meant}")
+    return bare, int(port)
 
 
 def _having(settings: "Settings", thing: str) -> "Inventory":
@@ -84,16 +101,24 @@ def _having(settings: "Settings", thing: str) -> "Inventory":
     from distributor.model.errors import InventoryError, UsageError
     from distributor.model.text import printable
 
+    shown = printable(thing)
+    folder = UsageError(
+        f"'{shown}' is no certificate of the inventory; there is a folder of that name",
+        hint=f"write .{os.sep}{shown}",
+    )
     try:
         inventory = settings.load_inventory()
     except InventoryError:
         if settings.inventory_path().exists():
             raise
+        if Path(thing).is_dir():
+            raise folder from None
         raise UsageError(
-            f"'{printable(thing)}' is no file and no HOST:PORT, and there is no inventory to find "
-            "it in",
+            f"'{shown}' is no file and no HOST:PORT, and there is no inventory to find it in",
             hint="name the inventory with -i; for a folder write ./FOLDER",
         ) from None
+    if thing not in inventory.certificates and Path(thing).is_dir():
+        raise folder
     require_known("certificate", thing, inventory.certificates)
     return inventory
 

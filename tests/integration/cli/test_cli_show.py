@@ -421,6 +421,40 @@ def test_old_tls_is_looked_at_only_when_that_is_asked_for(make_house: MakeHouse)
 
 
 @pytest.mark.parametrize(
+    ("thing", "hint"),
+    [
+        ("::1", "[::1]:5001"),
+        ("[::1]", "[::1]:5001"),
+        ("fe80::1:5001", "[fe80::1:5001]:5001"),
+        ("2001:db8:1:2:3:4:5:6:5002", "[2001:db8:1:2:3:4:5:6]:5002"),
+        ("192.0.2.1", "192.0.2.1:5001"),
+    ],
+)
+def test_an_address_whose_port_cannot_be_told_is_a_usage_error(thing: str, hint: str) -> None:
+    ran = run("show", thing)
+    assert ran.code == 2
+    assert f"try: write {hint}" in ran.err
+    assert "inventory" not in ran.err
+
+
+def test_an_address_in_brackets_is_asked() -> None:
+    ran = run("show", "[::1]:9")
+    assert ran.code == 1
+    assert "[::1]:9" in ran.err
+
+
+@pytest.mark.parametrize("more", [(), ("--server-name", "a..b")])
+def test_a_wrong_name_on_the_command_line_is_not_looked_for_in_the_inventory(
+    house: House, more: tuple[str, ...]
+) -> None:
+    port = f"127.0.0.1:{house.boxes['attic'].port}" if more else "nas..example:5001"
+    ran = run("show", port, *more)
+    assert ran.code == 1
+    assert "try: correct the " in ran.err
+    assert "inventory" not in ran.err
+
+
+@pytest.mark.parametrize(
     "option", [("--starttls", "ftp"), ("--legacy-tls",), ("--server-name", "x.example")]
 )
 def test_options_of_ports_are_for_ports(house: House, option: tuple[str, ...]) -> None:
@@ -530,6 +564,18 @@ def test_a_folder_of_the_certificate_s_name_does_not_hide_it(
     assert house.run("show", "home", "--json").report["shown"][0]["versions"]
     folder = house.run("show", f".{os.sep}home", "--json").report["shown"][0]
     assert folder["chain"]["verdict"] == "self-signed"
+
+
+def test_a_folder_without_a_slash_is_pointed_to(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(house.folder)
+    (house.folder / "exp").mkdir()
+    for ran in (house.run("show", "exp"), run("-i", "none.toml", "show", "exp")):
+        assert ran.code == 2
+        assert "try: write ./exp" in ran.err
+        assert "there is a folder of that name" in ran.err
+    assert "did you mean 'home'" in house.run("show", "hoem").err
 
 
 def test_the_question_is_answered_once_for_many_things(house: House, tmp_path: Path) -> None:
