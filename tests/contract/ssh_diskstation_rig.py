@@ -1,12 +1,13 @@
 """A rig around a virtual DiskStation that is reached by SSH: a real sshd, sudo and web server."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cryptography import x509
 
@@ -122,7 +123,8 @@ class SshDiskstationRig(Rig):
                 for service in told["services"]
             },
             default=default,
-            files={path: str(facts) for path, facts in files.items()},
+            files={path: str(facts) for path, facts in files.items()}
+            | ({tree.INFO: _sorted(info)} if self._is_by_dsm else {}),
             served={name: self.box.served(port) for name, port in _PORTS.items()},
         )
 
@@ -178,6 +180,13 @@ class SshDiskstationRig(Rig):
             chain=tuple(map(fingerprint, chain)),
             key=sha256(self.box.read(f"{folder}/privkey.pem")).hexdigest(),
         )
+
+
+def _sorted(info: dict[str, Any]) -> str:
+    """INFO as DSM may write it anew: services in any order."""
+    for entry in info.values():
+        entry["services"].sort(key=lambda one: (one["subscriber"], one["service"]))
+    return json.dumps(info, sort_keys=True)
 
 
 def _changes(command: Sequence[str]) -> bool:
