@@ -60,7 +60,7 @@ from distributor.sources.acme_account import StoredAccount
 from distributor.sources.contract import Source
 from distributor.sources.diskstation import Diskstation
 from distributor.sources.files import Files
-from distributor.store import Store
+from distributor.store import Publisher, Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
 from distributor.targets.diskstation_ssh import DiskstationSsh
@@ -242,6 +242,16 @@ class Workshop:
         )
         return self.known_names.setdefault(dns.name if dns is not None else None, made)
 
+    def _provider_where(self, published: Publisher) -> DnsProvider | None:
+        """Return the provider of a [dns.NAME] that leads where values were published."""
+        leading = {
+            name: dns
+            for name, dns in self.inventory.dns.items()
+            if _publisher(dns).is_where(published)
+        }
+        dns = leading.get(published.dns) or next(iter(leading.values()), None)
+        return DNS_PROVIDERS[dns.provider](dns, self.store) if dns is not None else None
+
     def _acme(self, wanted: WantedCertificate, source: AcmeSource) -> Acme:
         dns = self.inventory.dns[source.dns]
         sleep = interruptible_sleep(self.stop)
@@ -258,12 +268,18 @@ class Workshop:
             connect=connect,
             ask_window=_ask_window,
             external_account=self._external_account,
+            publisher=_publisher(dns),
             provider=DNS_PROVIDERS[dns.provider](dns, self.store),
+            find_provider=self._provider_where,
             nameservers=self.nameservers(dns),
             propagation_timeout=dns.propagation_timeout,
             roots=lambda: _roots(wanted.ca_bundle),
             now=utc_now,
         )
+
+
+def _publisher(dns: DnsSettings) -> Publisher:
+    return Publisher(dns.name, dns.provider, dns.settings.place)
 
 
 @dataclass(frozen=True, slots=True)

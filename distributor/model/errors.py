@@ -212,6 +212,9 @@ class AuthorizationFailed(IssuanceError):  # noqa: N818 - the name is the messag
 class DnsRefused(IssuanceError):  # noqa: N818 - the name is the message
     """The DNS provider refused to publish the challenge, or cannot be asked."""
 
+    wrote_nothing = False
+    """Whether it is known that the zone is as it was before."""
+
 
 class PropagationTimeout(IssuanceError):  # noqa: N818 - the name is the message
     """An authoritative nameserver does not serve the challenge in time."""

@@ -11,7 +11,7 @@ from cryptography import x509
 from distributor.clients.certificate_authority import ExternalAccountKey
 from distributor.clients.nameservers import Nameservers
 from distributor.dns_providers.challenges import Challenges, rehearse
-from distributor.dns_providers.contract import DnsProvider
+from distributor.dns_providers.contract import DnsProvider, FindProvider
 from distributor.model.budget import Ask
 from distributor.model.bundle import Certificate, fingerprint, forecast
 from distributor.model.errors import (
@@ -28,7 +28,7 @@ from distributor.sources.acme_account import Connect, StoredAccount
 from distributor.sources.acme_guard import Guard, is_cas_own
 from distributor.sources.acme_order import AcmeOrder
 from distributor.sources.contract import Progress, Ready
-from distributor.store import Store, Stored
+from distributor.store import Publisher, Store, Stored
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,9 @@ class Acme:
     connect: Connect
     ask_window: AskWindow
     external_account: Callable[[AcmeSource], ExternalAccountKey | None]
+    publisher: Publisher
     provider: DnsProvider
+    find_provider: FindProvider
     nameservers: Nameservers
     propagation_timeout: timedelta
     roots: Callable[[], Collection[x509.Certificate]]
@@ -235,7 +237,9 @@ class Acme:
         return Challenges(
             certificate=self.wanted.name,
             journal=self.store.orders,
+            publisher=self.publisher,
             provider=self.provider,
+            find=self.find_provider,
             nameservers=self.nameservers,
             timeout=self.propagation_timeout,
         )

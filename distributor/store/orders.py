@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,29 @@ from distributor.model.secret import Secret
 from distributor.store.files import read, remove, write
 
 _CHALLENGES: Final = "challenges.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Who published a TXT value, and where: only there it can be removed."""
+
+    dns: str
+    """NAME of the [dns.NAME]."""
+    provider: str
+    """Its `provider`, such as `rfc2136`."""
+    place: str
+    """What tells one server or account of that provider from another; no secret."""
+
+    def __str__(self) -> str:
+        return f"[dns.{self.dns}] ({self.provider} at {self.place})"
+
+    def is_where(self, other: "Publisher") -> bool:
+        """Tell whether both lead to the same values, whatever their names are."""
+        return (self.provider, self.place) == (other.provider, other.place)
+
+
+NotedValues = Mapping[Publisher, Mapping[str, tuple[str, ...]]]
+"""TXT values that may stand in a zone, by who published them and by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,25 +110,39 @@ class OrderJournal:
             if order.directory_url not in directory_urls:
                 self.clear(name, order.directory_url)
 
-    def challenges(self, name: str) -> dict[str, tuple[str, ...]]:
-        """Return the TXT values, by name, that may still stand in the zone."""
-        written = read(self._folder / name / _CHALLENGES)
+    def challenges(self, name: str) -> dict[Publisher, dict[str, tuple[str, ...]]]:
+        """Return the TXT values that may still stand in the zone."""
+        path = self.challenges_file(name)
+        written = read(path)
         if written is None:
             return {}
         try:
-            data = json.loads(written)
-            return {name: _texts(values) for name, values in data["challenges"].items()}
+            return {
+                Publisher(*_texts([one["dns"], one["provider"], one["place"]])): {
+                    at: _texts(values) for at, values in one["values"].items()
+                }
+                for one in json.loads(written)["challenges"]
+            }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StateError(
-                f"{self._folder / name / _CHALLENGES} cannot be read",
+                f"{path} cannot be read",
                 hint="remove it, and the TXT records _acme-challenge of this certificate's names",
             ) from error
 
-    def note_challenges(self, name: str, challenges: Mapping[str, tuple[str, ...]]) -> None:
+    def challenges_file(self, name: str) -> Path:
+        """Return where TXT values of the certificate `name` are noted."""
+        return self._folder / name / _CHALLENGES
+
+    def note_challenges(self, name: str, challenges: NotedValues) -> None:
         """Note TXT values before they are published, and forget those that were removed."""
-        path = self._folder / name / _CHALLENGES
-        if challenges:
-            data = {"version": 0, "challenges": {k: list(v) for k, v in challenges.items()}}
+        path = self.challenges_file(name)
+        noted = [
+            {**asdict(by), "values": {at: list(texts) for at, texts in values.items()}}
+            for by, values in challenges.items()
+            if values
+        ]
+        if noted:
+            data = {"version": 0, "challenges": noted}
             write(path, json.dumps(data, indent=1).encode("utf-8"))
         else:
             remove(path)

@@ -39,11 +39,12 @@ from distributor.model.hosts import (
 from distributor.model.secret import Secret
 from distributor.sources.acme import Acme
 from distributor.sources.contract import Source
-from distributor.store import PendingOrder, Store
+from distributor.store import PendingOrder, Publisher, Store
 from tests.contract.source_laws import NAMES, SourceRig
 from tests.e2e.servers import send_update
 
 SECRET = base64.b64encode(b"the lab's own TSIG key, 32 bytes").decode()
+AT_LAB = Publisher("lab", "rfc2136", "the lab")
 CHALLENGE = "_acme-challenge.example.test"
 
 
@@ -168,6 +169,11 @@ class KilledAfterValidation(SpiedAuthority):
         raise killed()
 
 
+def noted(store: Store) -> dict[str, tuple[str, ...]]:
+    """Values by name, as they are noted on the disk."""
+    return dict(Store(store.folder).orders.challenges("wild").get(AT_LAB, {}))
+
+
 class FailingProvider:
     """Publishes by another one, and raises at the n-th call of a method."""
 
@@ -202,7 +208,7 @@ class SeesJournal:
     def present(self, receipt: Receipt) -> None:
         (pending,) = Store(self._store.folder).orders.all("wild")
         self.urls.append(pending.url)
-        self.noted.append(Store(self._store.folder).orders.challenges("wild"))
+        self.noted.append(noted(self._store))
         assert set(receipt.values) <= set(self.noted[-1][receipt.name])
         self._real.present(receipt)
 
@@ -247,7 +253,9 @@ class AcmeRig(SourceRig):
             "connect": self.connect(),
             "ask_window": lambda _source, _leaf: None,
             "external_account": lambda _source: None,
+            "publisher": AT_LAB,
             "provider": self.provider(),
+            "find_provider": lambda _publisher: None,
             "nameservers": self.nameservers(),
             "propagation_timeout": timedelta(seconds=10),
             "roots": lambda: (),
