@@ -31,7 +31,7 @@ from tests.e2e import ssh_box_tree as tree
 Method = Literal["files", "synowebapi"]
 Login = Literal["password", "silent", "root"]
 _PORTS = {DSM: "dsm", FTPS: "ftps", DRIVE: "drive", PROXY: "https"}
-_STEP = {"writes": 7, "requests": 9}
+_STEP = {"writes": 8, "requests": 12}
 """In part: how many writes or commands lie between two cuts."""
 _CHANGING = ("method=import", "method=set", "method=delete")
 

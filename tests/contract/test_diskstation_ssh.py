@@ -68,7 +68,7 @@ class DiskstationSshLaws(TargetLaws):
 
 class TestDiskstationSsh62(DiskstationSshLaws):
     covers = ("diskstation", "ssh")
-    cases: ClassVar[Cases] = in_part(with_rsa(DSM_FILES_CASES), "ssh62", number=2, faulty=1)
+    cases: ClassVar[Cases] = in_part(with_rsa(DSM_FILES_CASES), "ssh62", number=1, faulty=1)
     release = "dsm62"
     login = "password"
 
@@ -89,7 +89,7 @@ class TestDiskstationSsh73(DiskstationSshLaws):
 
 class TestDiskstationSynowebapi(DiskstationSshLaws):
     covers = ("diskstation", "ssh")
-    cases: ClassVar[Cases] = in_part(DSM_CASES, "synowebapi", number=3, faulty=1)
+    cases: ClassVar[Cases] = in_part(DSM_CASES, "synowebapi", number=2, faulty=1)
     release = "dsm73"
     method = "synowebapi"
     login = "password"
