@@ -3,7 +3,7 @@
 import platform
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -57,6 +57,7 @@ from distributor.model.web import Front, PlainAnswer
 from distributor.obtaining import Obtained
 from distributor.sources.acme import Acme
 from distributor.sources.acme_account import StoredAccount
+from distributor.sources.acme_leftovers import remove_leftovers
 from distributor.sources.contract import Source
 from distributor.sources.diskstation import Diskstation
 from distributor.sources.files import Files
@@ -241,6 +242,18 @@ class Workshop:
             now=utc_now,
         )
         return self.known_names.setdefault(dns.name if dns is not None else None, made)
+
+    def remove_leftovers(self) -> Iterator[tuple[str, str]]:
+        """Remove what orders left of certificates that come from no ACME CA (any more).
+
+        Gives name and line for each thing that stays. The caller holds the run lock.
+        """
+        wanted = {
+            name
+            for name, certificate in self.inventory.certificates.items()
+            if isinstance(certificate.source, AcmeSource)
+        }
+        return remove_leftovers(self.store.orders, wanted, self._provider_where)
 
     def _provider_where(self, published: Publisher) -> DnsProvider | None:
         """Return the provider of a [dns.NAME] that leads where values were published."""

@@ -32,7 +32,7 @@ def issue(
     from distributor.access import utc_now
     from distributor.cli.deliver import stopping
     from distributor.cli.logs import start_logging
-    from distributor.cli.pruning import prune
+    from distributor.cli.pruning import prune, remove_leftovers
     from distributor.model.report import Report
     from distributor.obtaining import IssueTerms, obtain_each
     from distributor.render.progress import shown_progress
@@ -50,6 +50,7 @@ def issue(
         stopping(stop),
     ):
         workshop = Workshop(inventory, store, stop)
+        remove_leftovers(workshop, console)
         terms = IssueTerms(renew_now=renew_now, asked_for=frozenset(names))
         sources = {name: workshop.source(name) for name in chosen}
         obtained = obtain_each(sources, terms, progress, stop, utc_now)

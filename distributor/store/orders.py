@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from distributor.model.errors import StateError
 from distributor.model.secret import Secret
-from distributor.store.files import read, remove, write
+from distributor.store.files import read, remove, remove_folder, write
 
 _CHALLENGES: Final = "challenges.json"
 
@@ -74,15 +74,19 @@ class OrderJournal:
 
     def urls(self, *, besides: str) -> frozenset[str]:
         """Return the URLs of the orders under way for all certificates but `besides`."""
-        if not self._folder.is_dir():
-            return frozenset()
         return frozenset(
             order.url
-            for folder in sorted(self._folder.iterdir())
-            if folder.is_dir() and folder.name != besides
-            for order in self._all(folder)
+            for name in self.certificates()
+            if name != besides
+            for order in self.all(name)
             if order.url is not None
         )
+
+    def certificates(self) -> tuple[str, ...]:
+        """Return the names of certificates of which anything is noted, whoever wants them."""
+        if not self._folder.is_dir():
+            return ()
+        return tuple(path.name for path in sorted(self._folder.iterdir()) if path.is_dir())
 
     def save(self, name: str, order: PendingOrder) -> None:
         """Note the order as it stands, with its key and request."""
@@ -103,6 +107,14 @@ class OrderJournal:
     def clear(self, name: str, directory_url: str) -> None:
         """Forget the order: it ended, one way or the other."""
         remove(self._place(name, directory_url))
+
+    def forget(self, name: str) -> None:
+        """Forget all orders of the certificate `name`, keys included, but not its TXT values."""
+        folder = self._folder / name
+        for path in sorted(folder.glob("*.json")):
+            if path.name != _CHALLENGES:
+                remove(path)
+        remove_folder(folder)
 
     def keep_only(self, name: str, directory_urls: Collection[str]) -> None:
         """Forget the orders, keys included, at CAs that the inventory no longer names."""

@@ -10,8 +10,17 @@ from distributor.clients.propagation import Progress, Signal, Wanted
 from distributor.dns_providers.challenges import MARK, Challenges, rehearse
 from distributor.dns_providers.contract import FindProvider, Receipt
 from distributor.model.errors import DistributorError, DnsRefused, Interrupted, SecretError
-from distributor.store import OrderJournal, Publisher
+from distributor.model.secret import Secret
+from distributor.sources.acme_leftovers import remove_leftovers
+from distributor.store import OrderJournal, PendingOrder, Publisher
 
+ORDER = PendingOrder(
+    directory_url="https://ca.test/directory",
+    names=("example.com",),
+    key_type="ec256",
+    private_key_pem=Secret("key"),
+    csr_pem=b"request",
+)
 HERE = Publisher("home", "memory", "here")
 THERE = Publisher("home", "memory", "there")
 
@@ -290,3 +299,27 @@ def test_a_refusal_forgets_nothing_that_an_earlier_run_wrote(zone: Zone) -> None
     with pytest.raises(DnsRefused):
         challenges(zone).publish(VALUES, quiet)
     assert noted(zone.journal) == {PLACES[0]: ("v", "old")}
+
+
+def test_what_orders_left_of_certificates_that_nobody_wants_goes(zone: Zone) -> None:
+    for name in ("home", "gone", "stuck", "lost"):
+        zone.journal.save(name, ORDER)
+    zone.records[PLACES[0]] = {"mine", "left", "a stranger's"}
+    zone.journal.note_challenges("home", {HERE: {PLACES[0]: ("mine",)}})
+    zone.journal.note_challenges("gone", {HERE: {PLACES[0]: ("left",)}})
+    zone.journal.note_challenges("stuck", {THERE: {PLACES[1]: ("there",)}})
+    zone.journal.challenges_file("lost").write_text("{")
+
+    for _ in range(2):
+        told = dict(remove_leftovers(zone.journal, {"home"}, {HERE: zone}.get))
+        assert set(told) == {"stuck", "lost"}
+        assert str(THERE) in told["stuck"]
+        assert "there by hand" in told["stuck"]
+        assert "cannot be read; remove it" in told["lost"]
+
+    assert zone.records[PLACES[0]] == {"mine", "a stranger's"}
+    assert zone.journal.certificates() == ("home", "lost", "stuck")
+    assert zone.journal.all("home") == (ORDER,)
+    assert zone.journal.all("stuck") == zone.journal.all("lost") == ()
+    assert noted(zone.journal) == {PLACES[0]: ("mine",)}
+    assert zone.journal.challenges("stuck") == {THERE: {PLACES[1]: ("there",)}}
