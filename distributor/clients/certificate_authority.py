@@ -49,9 +49,10 @@ STATUS_INVALID: Final = messages.STATUS_INVALID
 STATUS_EXPIRED: Final = messages.Status("expired")
 """Of authorizations (RFC 8555 section 7.1.6); made, it is known to the library, which lacks it."""
 
-POLL_SECONDS: Final = 1.0
+SHORTEST_POLL: Final = timedelta(seconds=1)
+"""Between two looks at what the CA works on, also where it names no wait, or none at all."""
 LONGEST_POLL: Final = timedelta(seconds=60)
-"""Between two looks at what the CA works on, whatever it asks for.
+"""Between two looks, whatever the CA asks for.
 
 ZeroSSL sends a day while it issues within seconds (acme.sh#6221); who obeyed would never be done.
 """
@@ -281,9 +282,10 @@ class CertificateAuthority(AcmeAccount):
                 hint="the next run takes the order up where it stands",
                 step=step,
             )
-        asked = retry_after(wait, now) or now + timedelta(seconds=POLL_SECONDS)
+        soonest = now + SHORTEST_POLL
+        asked = max(retry_after(wait, now) or soonest, soonest)
         until = min(asked, now + LONGEST_POLL, deadline)
-        self._sleep(max(0.1, (until - now).total_seconds()))
+        self._sleep((until - now).total_seconds())
 
 
 def _not_valid(authorization: messages.Authorization) -> IssuanceError:

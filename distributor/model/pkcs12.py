@@ -60,13 +60,21 @@ def read_pkcs12(content: bytes, passphrase: bytes, what: str) -> Contents:
         raise BundleError(
             f"{what} is no PKCS #12 container", hint="a PEM file is named by `certificate`"
         )
-    given_key, held = _opened(content, passphrase, what)
-    if given_key is None:
+    held = _opened(content, passphrase)
+    if held is None:
+        tried = "the passphrase given" if passphrase else "an empty passphrase"
+        missing = 'say passphrase = { env = "NAME" } beside it'
+        advice = "correct `passphrase`" if passphrase else missing
+        raise BundleError(
+            f"{what} does not open with {tried}, or is damaged",
+            hint=f"{advice}; `openssl pkcs12 -noout -in FILE` tells whether it is right",
+        )
+    if held.key is None:
         raise BundleError(f"{what} holds no private key", hint="export it again with its key")
-    key = usable_key(given_key, f"the private key in {what}")
-    if not held:
+    key = usable_key(held.key, f"the private key in {what}")
+    if not held.certificates:
         raise BundleError(f"{what} holds no certificate", hint="export it again with its chain")
-    leaf = _leaf_of(key, held)
+    leaf = _leaf_of(key, held.certificates)
     if leaf is None:
         raise KeyMismatch(
             f"no certificate in {what} belongs to its private key",
@@ -74,7 +82,7 @@ def read_pkcs12(content: bytes, passphrase: bytes, what: str) -> Contents:
         )
     return Contents(
         certificate=certificates_pem((leaf,)),
-        chain=certificates_pem(_chain_above(leaf, held)),
+        chain=certificates_pem(_chain_above(leaf, held.certificates)),
         private_key=private_key_pem(key),
     )
 
@@ -103,16 +111,12 @@ def look_into(content: bytes, passphrase: Secret | None, what: str) -> Held:
     Without a passphrase, none and the empty one are tried. Raises EncryptedKey when that is not
     the right one, or the container is damaged, which nobody can tell apart.
     """
-    tries = [passphrase.reveal().encode("utf-8")] if passphrase is not None else [None, b""]
-    for tried in tries:
-        try:
-            found = pkcs12.load_pkcs12(content, tried)
-            first = [found.cert] if found.cert is not None else []
-            held = tuple(one.certificate for one in (*first, *found.additional_certs))
-            _ = [(one.subject, one.issuer) for one in held]  # parsed only when somebody looks
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            continue
-        return Held(held, found.key)
+    if passphrase is not None:
+        held = _opened(content, passphrase.reveal().encode("utf-8"))
+    else:
+        held = _opened(content, None) or _opened(content, b"")
+    if held is not None:
+        return held
     if passphrase is None:
         raise EncryptedKey(
             f"{what} is protected by a passphrase, or damaged",
@@ -137,22 +141,19 @@ def make_pkcs12(bundle: Bundle, name: str, passphrase: Secret) -> bytes:
     )
 
 
-def _opened(content: bytes, passphrase: bytes, what: str) -> tuple[object, list[x509.Certificate]]:
+def _opened(content: bytes, passphrase: bytes | None) -> Held | None:
+    """Return what is in it, None when it does not open.
+
+    The parser's error goes no further: what it says about a key does not belong in a log.
+    """
     try:
-        container = pkcs12.load_pkcs12(content, passphrase)
-        first = [container.cert] if container.cert is not None else []
-        held = [one.certificate for one in (*first, *container.additional_certs)]
+        found = pkcs12.load_pkcs12(content, passphrase)
+        first = [found.cert] if found.cert is not None else []
+        held = tuple(one.certificate for one in (*first, *found.additional_certs))
         _ = [(one.subject, one.issuer) for one in held]  # parsed only when somebody looks
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # The cause is not chained: what a parser says about a key does not belong in a log.
-        tried = "the passphrase given" if passphrase else "an empty passphrase"
-        missing = 'say passphrase = { env = "NAME" } beside it'
-        advice = "correct `passphrase`" if passphrase else missing
-        raise BundleError(
-            f"{what} does not open with {tried}, or is damaged",
-            hint=f"{advice}; `openssl pkcs12 -noout -in FILE` tells whether it is right",
-        ) from None
-    return container.key, held
+        return None
+    return Held(held, found.key)
 
 
 def _leaf_of(key: PrivateKey, held: Iterable[x509.Certificate]) -> x509.Certificate | None:

@@ -115,11 +115,35 @@ def test_the_ca_says_how_long_to_wait_in_seconds_or_as_a_date(
         (200, {"Retry-After": date}, pending),
         (200, {}, pending),
         (200, {"Retry-After": "soon"}, pending),
-        (200, {"Retry-After": "0"}, pending),
         (200, {}, script.authorization("valid")),
     ]
     ca.wait_until_valid(order, soon(clock))
-    assert clock.slept == [3, 7, 1, 1, 0.1]
+    assert clock.slept == [3, 7, 1, 1]
+
+
+def test_a_ca_that_names_no_wait_or_one_that_is_over_is_not_asked_all_the_time(
+    ca: CertificateAuthority, script: ScriptedAuthority, clock: Clock, order: OrderResource
+) -> None:
+    past = (clock.now() - timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    for said in ("0", "-5", past):
+        clock.slept.clear()
+        script.replies["/authorization/1"] = [
+            (200, {"Retry-After": said}, script.authorization("pending"))
+        ]
+        with pytest.raises(CaUnreachable, match="in time"):
+            ca.wait_until_valid(order, soon(clock))
+        assert clock.slept == [1] * 30
+
+
+def test_the_last_wait_ends_at_the_deadline(
+    ca: CertificateAuthority, script: ScriptedAuthority, clock: Clock, order: OrderResource
+) -> None:
+    script.replies["/authorization/1"] = [
+        (200, {"Retry-After": "0"}, script.authorization("pending"))
+    ]
+    with pytest.raises(CaUnreachable, match="in time"):
+        ca.wait_until_valid(order, clock.now() + timedelta(seconds=1.5))
+    assert clock.slept == [1, 0.5]
 
 
 def test_a_wait_beyond_the_deadline_ends_at_the_deadline(
