@@ -54,7 +54,7 @@ class Terms(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssueTerms:
-    """Terms of a run that delivers nothing."""
+    """What a command says of the certificates."""
 
     renew_now: bool
     asked_for: frozenset[str] = frozenset()

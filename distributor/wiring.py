@@ -22,7 +22,7 @@ from distributor.access import (
     trust_for,
     utc_now,
 )
-from distributor.clients.acme_directory import require_directory
+from distributor.clients.acme_directory import require_ca
 from distributor.clients.acme_renewal_info import renewal_info
 from distributor.clients.certificate_authority import CertificateAuthority, ExternalAccountKey
 from distributor.clients.dsm import DsmSession
@@ -389,8 +389,13 @@ class CheckTools:
         return self._hosts.target(host, certificates)
 
     def reach_ca(self, source: AcmeSource) -> None:
-        """Read the CA's directory."""
-        require_directory(source.directory_url, source.ca_bundle)
+        """Read the CA's directory, and compare what it offers with what would be ordered."""
+        require_ca(
+            source.directory_url,
+            ca_bundle=source.ca_bundle,
+            profile=source.profile,
+            is_bound=source.eab is not None,
+        )
 
     def rehearse(
         self, certificate: str, progress: Callable[[str], None]
