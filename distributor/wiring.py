@@ -271,7 +271,12 @@ class Workshop:
 
         def connect(source: AcmeSource, key: Secret) -> CertificateAuthority:
             return CertificateAuthority(
-                source.directory_url, key, ca_bundle=source.ca_bundle, sleep=sleep, now=utc_now
+                source.directory_url,
+                key,
+                ca_bundle=source.ca_bundle,
+                sleep=sleep,
+                patient_sleep=time.sleep,
+                now=utc_now,
             )
 
         return Acme(

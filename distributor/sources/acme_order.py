@@ -6,7 +6,8 @@ stands; of an order whose URL it did not come to note, the CA's own list tells.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,6 +28,8 @@ from distributor.model.errors import (
     AccountUnknown,
     AuthorizationFailed,
     BundleError,
+    CaUnreachable,
+    DistributorError,
     NotYetValid,
     OrderFailed,
 )
@@ -206,14 +209,34 @@ class AcmeOrder:
     def _validate(
         self, authority: CertificateAuthority, order: OrderResource, progress: Progress
     ) -> None:
-        """Publish the challenges, wait until they are served, have them looked at, remove them."""
+        """Publish the challenges, wait until they are served, have them looked at, remove them.
+
+        From the first answer to the CA's decision a stop has to wait: without its values the CA
+        would refuse what it is looking at. When the CA does not decide in time, they stay.
+        """
         challenges = authority.challenges(order)
-        try:
+        with self._undoing(progress):
             self.challenges.publish([(one.name, one.value) for one in challenges], progress)
-            progress("waiting for the CA to validate")
-            for challenge in challenges:
-                authority.answer(challenge)
-            authority.wait_until_valid(order, self.now() + CA_TIMEOUT)
-        finally:
+        with authority.uninterrupted():
+            with self._undoing(progress):
+                progress("waiting for the CA to validate")
+                for challenge in challenges:
+                    authority.answer(challenge)
+                authority.wait_until_valid(order, self.now() + CA_TIMEOUT)
             for line in self.challenges.remove():
                 progress(line)
+
+    @contextmanager
+    def _undoing(self, progress: Progress) -> Iterator[None]:
+        """Remove the values when the block fails, unless the CA may still look at them."""
+        try:
+            yield
+        except CaUnreachable:
+            progress("the TXT stay until the next run, for the CA may be looking")
+            raise
+        except Exception as error:
+            left = self.challenges.remove()
+            if left and isinstance(error, DistributorError):
+                more = f", and {len(left) - 1} more" if len(left) > 1 else ""
+                error.message = f"{error.message}; {left[0]}{more}"
+            raise

@@ -23,8 +23,9 @@ from distributor.model.errors import (
 )
 from distributor.model.secret import Secret
 from tests.certs import key_pem, private_key
-from tests.unit.scripted_authority import Clock, ScriptedAuthority
+from tests.unit.scripted_authority import Clock, Reply, ScriptedAuthority
 
+MALFORMED = {"type": "urn:ietf:params:acme:error:malformed", "detail": "what is that"}
 KEY = Secret(key_pem(private_key()).decode())
 CSR = make_csr(KEY, ["example.com"])
 
@@ -103,6 +104,37 @@ def test_an_authorization_that_is_over_is_no_success(
     script.replies["/authorization/1"] = [(200, {}, script.authorization(status))]
     with pytest.raises(AuthorizationFailed, match=status):
         ca.wait_until_valid(order, soon(clock))
+
+
+def test_a_challenge_that_the_ca_is_at_is_not_answered_again(
+    ca: CertificateAuthority, script: ScriptedAuthority, order: OrderResource
+) -> None:
+    body = script.authorization("pending")
+    body["challenges"][0]["status"] = "processing"
+    script.replies["/authorization/1"] = [(200, {}, body)]
+    (challenge,) = ca.challenges(order)
+    ca.answer(challenge)
+    assert "/challenge/1" not in script.asked
+
+
+@pytest.mark.parametrize("status", ["processing", "valid", "invalid"])
+def test_an_answer_that_comes_after_the_ca_looked_is_no_mistake(
+    ca: CertificateAuthority, script: ScriptedAuthority, order: OrderResource, status: str
+) -> None:
+    (challenge,) = ca.challenges(order)
+    script.replies["/challenge/1"] = [(400, {}, MALFORMED), (200, {}, {"status": status})]
+    ca.answer(challenge)
+    assert script.asked.count("/challenge/1") == 2
+
+
+@pytest.mark.parametrize("second", [(200, {}, {"status": "pending"}), (404, {}, {})])
+def test_an_answer_that_is_refused_otherwise_is_told_in_the_cas_words(
+    ca: CertificateAuthority, script: ScriptedAuthority, order: OrderResource, second: Reply
+) -> None:
+    (challenge,) = ca.challenges(order)
+    script.replies["/challenge/1"] = [(400, {}, MALFORMED), second]
+    with pytest.raises(OrderFailed, match="what is that"):
+        ca.answer(challenge)
 
 
 def test_the_ca_says_how_long_to_wait_in_seconds_or_as_a_date(
