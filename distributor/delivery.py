@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, Final, NoReturn, Protocol
 
 from distributor.model.bundle import Bundle, Certificate
-from distributor.model.choice import resolve, services_behind
+from distributor.model.choice import services_behind
 from distributor.model.endpoints import Served, all_serve, astray_error
 from distributor.model.errors import (
     DistributorError,
@@ -30,10 +30,11 @@ from distributor.model.hazards import (
 from distributor.model.holds import Hold
 from distributor.model.hosts import Endpoint, Host, SocketAddress
 from distributor.model.plan import Plan, diff, make_plan
-from distributor.model.report import HostStatus, Outcome, Proof
+from distributor.model.proof import place_of, proof_of, unproved
+from distributor.model.report import HostStatus, Outcome
 from distributor.model.reviewed import Reviewed
 from distributor.model.snapshot import Snapshot
-from distributor.model.state import LEAF, UNREADABLE, State
+from distributor.model.state import State
 from distributor.targets.contract import Session, Target
 from distributor.unexpected import known_errors
 
@@ -134,7 +135,7 @@ def observe(
         if plan.is_noop:
             return _nothing_to_do(host, outcome, observed, target, None if dry_run else tools)
         silent = _silent(served)
-        if silent is not None:
+        if silent is not None and not seen.heals:
             return replace(outcome, status="failed", error=silent)
         accepted |= host.accept
         left = refused(outcome.hazards, accepted)
@@ -171,7 +172,8 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
         except DistributorError as error:
             status, reason = _put_back(visit, snapshot, error, tools)
             return _ended(visit, began, status=status, error=reason)
-        proof = _proof(state, visit.target, plan.certificates, served)
+        wanted = {one.name: one for one in plan.certificates}
+        proof = proof_of(state, visit.target.desired(wanted), served)
         left = _remove(visit, tools)
         if left is not None and not plan.changes:
             return _ended(visit, began, status="failed", endpoints=served, error=left)
@@ -182,7 +184,7 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
             status="changed",
             endpoints=served,
             proof=proof,
-            warnings=(*kept, *_remember(host, tools)),
+            warnings=(*kept, *unproved(proof), *_remember(host, tools)),
         )
 
 
@@ -246,8 +248,9 @@ def _nothing_to_do(
     astray = [one for one in outcome.endpoints if not all_serve((one,), wanted)]
     if astray:
         return replace(outcome, status="failed", error=astray_error(astray))
-    proof = _proof(observed, target, outcome.wanted, outcome.endpoints)
+    proof = proof_of(observed, target.desired(wanted), outcome.endpoints)
     warnings = _remember(host, tools) if tools is not None else ()
+    warnings = (*unproved(proof), *warnings)
     return replace(outcome, status="unchanged", proof=proof, warnings=warnings)
 
 
@@ -285,7 +288,7 @@ def _verified(visit: Visit, tools: Tools) -> tuple[tuple[Served, ...], State]:
         shown = ", ".join(f"{change.address}: {change.fact}" for change in left)
         raise VerifyFailed(
             f"the box serves the new leaf, but does not hold what was asked for ({shown})",
-            hint="look at Control Panel > Security > Certificate",
+            hint=f"look at {place_of(visit.host)}",
             step="verify",
         )
     return served, state
@@ -312,7 +315,7 @@ def _put_back(
         log.warning("host=%s step=rollback error=%s", visit.host.name, error.kind)
         return "broken", RollbackFailed(
             f"{reason.message}; then putting it back failed: {error.message}",
-            hint="look at the box: Control Panel > Security > Certificate. What it had lies in "
+            hint=f"look at the box: {place_of(visit.host)}. What it had lies in "
             f"the state folder under snapshots/{visit.host.name}",
             step="rollback",
             code=error.code,
@@ -376,20 +379,6 @@ def _wait_for(
             return served
         tools.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def _proof(
-    state: State,
-    target: Target,
-    certificates: Sequence[Certificate],
-    served: Sequence[Served],
-) -> Proof:
-    """Say by what it is known that the host holds what it should."""
-    if not served:
-        return "dates"
-    entries = resolve(state, target.desired({one.name: one for one in certificates}))
-    held = [entry for entry in entries.facts if entry.kind == "certificate"]
-    return "dates" if any(state.get(e, LEAF) is UNREADABLE for e in held) else "handshake"
 
 
 def _unsafe(host: Host, left: Sequence[Hazard]) -> UnsafePlan:

@@ -15,7 +15,13 @@ from typing import Final, Protocol
 
 from distributor.delivery import Tools, Visit, deliver, new_outcome, observe
 from distributor.model.bundle import Certificate
-from distributor.model.errors import DistributorError, IssuanceError, RollbackFailed, StalePlan
+from distributor.model.errors import (
+    DistributorError,
+    IssuanceError,
+    RollbackFailed,
+    StalePlan,
+    Unsupported,
+)
 from distributor.model.holds import held, next_hold
 from distributor.model.hosts import Host, Rollout
 from distributor.model.report import HostStatus, Outcome, Report
@@ -233,5 +239,5 @@ def _certificates_for(host: Host, obtained: Mapping[str, Obtained]) -> dict[str,
 
 def _as_outcome(host: Host, error: DistributorError) -> Outcome:
     """Return the outcome of a host whose work ended in an error."""
-    status: HostStatus = "refused" if isinstance(error, StalePlan) else "failed"
+    status: HostStatus = "refused" if isinstance(error, StalePlan | Unsupported) else "failed"
     return new_outcome(host, status, error)

@@ -1,9 +1,11 @@
 """Which words of the inventory mean which classes: the composition root."""
 
+import platform
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -11,13 +13,22 @@ from typing import Final
 
 from cryptography import x509
 
-from distributor.access import Logins, interruptible_sleep, pin_of, secret, trust_for, utc_now
+from distributor.access import (
+    Logins,
+    host_key_trust_for,
+    interruptible_sleep,
+    pin_of,
+    secret,
+    trust_for,
+    utc_now,
+)
 from distributor.clients.acme_directory import require_ca
 from distributor.clients.acme_renewal_info import renewal_info
 from distributor.clients.certificate_authority import CertificateAuthority, ExternalAccountKey
 from distributor.clients.dsm import DsmSession
 from distributor.clients.http import PinnedHttp
 from distributor.clients.nameservers import Nameservers
+from distributor.clients.shell import Shell
 from distributor.clients.tls import load_roots, probe, served_chain
 from distributor.clients.web import front, plain_answer
 from distributor.dns_providers.contract import DnsProvider
@@ -36,12 +47,12 @@ from distributor.model.hosts import (
     Host,
     Inventory,
     SocketAddress,
+    SshAccess,
     WantedCertificate,
 )
 from distributor.model.renewal_window import RenewalInfo
 from distributor.model.secret import Secret
 from distributor.model.snapshot import Snapshot
-from distributor.model.trust import Trust
 from distributor.model.web import Front, PlainAnswer
 from distributor.obtaining import Obtained
 from distributor.sources.acme import Acme
@@ -53,7 +64,10 @@ from distributor.sources.files import Files
 from distributor.store import Publisher, Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
+from distributor.targets.diskstation_ssh import DiskstationSsh
 from distributor.targets.router_api import RouterApi
+from distributor.targets.router_ssh import RouterSsh
+from distributor.targets.ssh_files import SshFiles
 
 Step = Callable[[str, str], None]
 
@@ -68,26 +82,64 @@ DNS_PROVIDERS: Final[Mapping[str, Callable[[DnsSettings, Store], DnsProvider]]] 
 }
 
 
-def _diskstation_api(
-    host: Host, access: ApiAccess, trust: Trust, store: Store, logins: Logins
-) -> Target:
+Certificates = Mapping[str, Certificate]
+
+
+def _diskstation_api(host: Host, held: Certificates, store: Store, logins: Logins) -> Target:
+    access = _api_access(host)
+    trust = trust_for(host, access, store, held.values())
     return DiskstationApi(
         host, lambda: logins.dsm(host, access, trust), store.bundles.by_leaf, utc_now
     )
 
 
-def _router_api(
-    host: Host, access: ApiAccess, trust: Trust, store: Store, logins: Logins
-) -> Target:
+def _router_api(host: Host, held: Certificates, store: Store, logins: Logins) -> Target:
+    access = _api_access(host)
+    trust = trust_for(host, access, store, held.values())
     return RouterApi(host, lambda: logins.srm(host, access, trust), store.bundles.by_leaf, utc_now)
 
 
-MakeTarget = Callable[[Host, ApiAccess, Trust, Store, Logins], Target]
+def _diskstation_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
+    return DiskstationSsh(
+        host,
+        _ssh_access(host),
+        _shell(host, store, logins),
+        store.bundles.by_leaf,
+        utc_now,
+        controller=_installation(store),
+    )
+
+
+def _router_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
+    return RouterSsh(host, _shell(host, store, logins), utc_now, controller=_installation(store))
+
+
+def _files_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
+    return SshFiles(host, _shell(host, store, logins), utc_now, controller=_installation(store))
+
+
+MakeTarget = Callable[[Host, Certificates, Store, Logins], Target]
+"""Makes a driver that believes a host by what it was pinned to, or by the certificates it holds."""
 TARGETS: Final[Mapping[tuple[str, str], MakeTarget]] = {
     ("diskstation", "api"): _diskstation_api,
+    ("diskstation", "ssh"): _diskstation_ssh,
     ("router", "api"): _router_api,
+    ("router", "ssh"): _router_ssh,
+    ("files", "ssh"): _files_ssh,
 }
 """Drivers by kind and way; each must run the laws of `targets.contract`."""
+
+
+def _shell(host: Host, store: Store, logins: Logins) -> Callable[[], AbstractContextManager[Shell]]:
+    """Return what signs in by SSH; raises Untrusted when no host key is known."""
+    access = _ssh_access(host)
+    trust = host_key_trust_for(host, access, store)
+    return lambda: logins.ssh(host, access, trust)
+
+
+def _installation(store: Store) -> str:
+    """Return what tells this installation from others that work on the same hosts."""
+    return f"{platform.node()}:{store.folder.resolve()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +315,7 @@ class HostTools:
 
     def target(self, host: Host, certificates: Mapping[str, Certificate]) -> Target:
         """Return the driver of a host."""
-        access = _api_access(host)
-        trust = trust_for(host, access, self.store, certificates.values())
-        return TARGETS[(host.kind, host.via)](host, access, trust, self.store, self.logins)
+        return TARGETS[(host.kind, host.via)](host, certificates, self.store, self.logins)
 
     def versions(self, certificate: str) -> tuple[Certificate, ...]:
         """Return what may be shown of all versions of a certificate that the store holds."""
@@ -284,7 +334,12 @@ class HostTools:
         self.store.holds.put(host, hold)
 
     def remember(self, host: Host) -> None:
-        """Pin what the host's own port serves now, if that differs from what is pinned."""
+        """Pin what the host's own port serves now, if that differs from what is pinned.
+
+        A host by SSH is known by its host key, which no delivery changes.
+        """
+        if isinstance(host.access, SshAccess):
+            return
         access = _api_access(host)
         leaf = served_chain(
             SocketAddress(host.address, access.port), access.server_name, legacy=access.legacy_tls
@@ -311,8 +366,14 @@ def probe_all(endpoints: Sequence[Endpoint]) -> tuple[Served, ...]:
 
 def _api_access(host: Host) -> ApiAccess:
     if not isinstance(host.access, ApiAccess):
-        # The inventory refuses what is not built before anything gets here.
-        raise TypeError(f"no driver for {type(host.access).__name__}")
+        # The inventory refuses it where only the Web API will do.
+        raise TypeError(f"{host.name} is not reached by its Web API")
+    return host.access
+
+
+def _ssh_access(host: Host) -> SshAccess:
+    if not isinstance(host.access, SshAccess):
+        raise TypeError(f"{host.name} is not reached by SSH")
     return host.access
 
 
@@ -355,9 +416,7 @@ class CheckTools:
 
     def front(self, host: Host, certificates: Mapping[str, Certificate], name: str) -> Front:
         """Ask the pinned HTTPS port of a host for `name`, and look at its clock."""
-        access = host.access
-        if not isinstance(access, ApiAccess):
-            raise TypeError(f"{host.name} has no Web API")
+        access = _api_access(host)
         trust = trust_for(host, access, self.workshop.store, certificates.values())
         address = SocketAddress(host.address, access.port)
         with PinnedHttp(address, trust, access.server_name, legacy=access.legacy_tls) as http:

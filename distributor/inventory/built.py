@@ -23,10 +23,6 @@ NOT_BUILT: Final[NotBuilt] = {
         "lexicon",
         "manual",
     ),
-    "defaults.kind": ("files",),
-    "defaults.via": ("ssh",),
-    "hosts.*.kind": ("files",),
-    "hosts.*.via": ("ssh",),
     "notify": (ANY,),
 }
 

@@ -33,10 +33,12 @@ _REQUIRED: Final[Mapping[str, str]] = {
 def check_hosts(shape: Shape) -> Iterator[Finding]:
     """Find everything that is wrong with `[hosts]` and with what `[defaults]` gives them."""
     names = {name: names_of(table) for name, table in shape.tables.certificates.items()}
+    written: dict[tuple[object, ...], str] = {}
     for host in effective_hosts(shape).values():
         yield from _keys(shape, host)
         if host.table.kind == "files":
             yield from _pem_files(shape, host)
+            yield from _written_twice(host, written)
         deliveries = host.deliveries()
         yield from _deliveries(shape, host, deliveries)
         yield from _entries(shape, host, deliveries)
@@ -69,6 +71,27 @@ def _pem_files(shape: Shape, host: EffectiveHost) -> Iterator[Finding]:
         yield Finding(
             host.at("endpoints"),
             "is missing: the ports that prove the delivery, or [] if there is none",
+        )
+
+
+def _written_twice(
+    host: EffectiveHost, written: dict[tuple[object, ...], str]
+) -> Iterator[Finding]:
+    """Find paths that are to hold two things; `written` has those of the hosts before."""
+    table = host.table
+    for key in PEM_KEYS:
+        path = getattr(table, key)
+        if path is None:
+            continue
+        place = f"hosts.{host.name}.{key}"
+        other = written.setdefault((table.address, host.login_port, path), place)
+        if other != place:
+            yield Finding(host.at(key), f"is the same file as {printable(other)}")
+    holds_key = table.private_key is not None or table.combined is not None
+    if holds_key and table.mode is not None and not table.mode.endswith("0"):
+        yield Finding(
+            host.at("mode"),
+            "gives rights on the private key to everybody on the host: its last digit must be 0",
         )
 
 

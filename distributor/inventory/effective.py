@@ -32,7 +32,8 @@ OF_ITS_CA: Final = ("eab", "profile", "preferred_chain", "ca_bundle")
 
 _DEVICES: Final[tuple[Kind, ...]] = ("diskstation", "router")
 _KINDS: Final[Mapping[str, tuple[Kind, ...]]] = {
-    **dict.fromkeys((*ENTRY_KEYS, "server_name", "method", "packages"), _DEVICES),
+    **dict.fromkeys((*ENTRY_KEYS, "server_name"), _DEVICES),
+    **dict.fromkeys(("method", "packages"), ("diskstation",)),
     **dict.fromkeys((*PEM_KEYS, "owner", "mode", "reload"), ("files",)),
 }
 """Keys that belong to some kinds of host only."""

@@ -279,12 +279,12 @@ class HostTable(SharedHostKeys):
     """files: where the private key goes."""
     combined: RemotePath | None = None
     """files: where leaf, chain and key go together."""
-    owner: Line | None = None
-    """files: user, or user:group."""
+    owner: Annotated[str, AfterValidator(values.owner)] | None = None
+    """files: user, or user:group; default: that of the file that is replaced."""
     mode: Annotated[str, AfterValidator(values.mode)] | None = None
-    """files: octal digits, such as "0640"."""
+    """files: octal digits, such as "0640"; default: as the replaced file's, else 0600."""
     reload: Line | None = None
-    """files: command that makes the new files used."""
+    """files: shell command that makes the new files used; root's where writing them takes root."""
 
 
 class RolloutTable(Table):

@@ -25,6 +25,9 @@ _HOST_KEY: Final = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _MAILBOX: Final = re.compile(r"[^@\s]+@[^@\s]+")
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _MODE: Final = re.compile(r"0?[0-7]{3}")
+_ACCOUNT: Final = r"[A-Za-z0-9_.][A-Za-z0-9_.@\\-]*"
+_OWNER: Final = re.compile(f"{_ACCOUNT}(:{_ACCOUNT})?")
+_LONGEST_PATH: Final = 1024
 _KNOWN_WEAK: Final = frozenset({"hmac-md5", "hmac-md5.sig-alg.reg.int", "hmac-sha1"})
 _TSIG_ALGORITHMS: Final = ("hmac-sha256", "hmac-sha384", "hmac-sha512")
 
@@ -199,6 +202,10 @@ def remote_path(text: str) -> str:
     """Return an absolute path of a host."""
     if not line(text).startswith("/") or text.endswith("/"):
         raise ValueError("must be the absolute path of a file on the host")
+    if any(part in {"", ".", ".."} for part in text.split("/")[1:]):
+        raise ValueError('must be without "//" and without the parts "." and ".."')
+    if len(text.encode("utf-8", "surrogateescape")) > _LONGEST_PATH:
+        raise ValueError(f"must have {_LONGEST_PATH} bytes at most")
     return text
 
 
@@ -206,6 +213,13 @@ def mode(text: str) -> str:
     """Return a file's mode as octal digits."""
     if not _MODE.fullmatch(text):
         raise ValueError('must be octal digits, as in "0640"')
+    return text
+
+
+def owner(text: str) -> str:
+    """Return the owner of a file, `user` or `user:group`, by name or number."""
+    if not _OWNER.fullmatch(text):
+        raise ValueError('must be a user, or user:group, as in "root:docker" or "1000:1000"')
     return text
 
 

@@ -22,7 +22,7 @@ DistributorError                 host, step, what to try
 │   ├── RateLimited (BudgetSpent)   when to come back; the latter without asking the CA
 │   └── BackingOff               earlier tries failed: when the next one is due
 ├── PlanError
-│   ├── StalePlan  UnsafePlan  Held  Ambiguous  InUse
+│   ├── StalePlan  UnsafePlan  Held  Ambiguous  InUse  Unsupported
 └── DeliveryError
     └── ApplyFailed  VerifyFailed  RollbackFailed
 ```
@@ -290,6 +290,10 @@ class Ambiguous(PlanError):  # noqa: N818 - the name is the message
 
 class InUse(PlanError):  # noqa: N818 - the name is the message
     """A certificate that is to be revoked is still served, or nobody can tell whether it is."""
+
+
+class Unsupported(PlanError):  # noqa: N818 - the name is the message
+    """The way to the host that the inventory chose cannot make the change; another one can."""
 
 
 class DeliveryError(DistributorError):

@@ -82,6 +82,8 @@ class Foresight:
 
     notes: tuple[str, ...] = ()
     hazards: tuple[Hazard, ...] = ()
+    heals: bool = False
+    """Nothing can serve what is there now: a port that is silent may come back with the plan."""
 
 
 def asked_for(host: Host) -> Asked:

@@ -112,6 +112,8 @@ def _done(plan: Plan) -> str:
         for address in touched
         if address.kind == "certificate"
     ]
+    files = sum(address.kind == "file" for address in touched)
+    said += [f"{files} file{'s' * (files != 1)} replaced"] if files else []
     said += ["default set"] if any(one.kind == "default certificate" for one in touched) else []
     said += [f"{moved} service{'s' * (moved != 1)} moved"] if moved else []
     said += [f"{len(plan.removals)} superseded"] if plan.removals else []

@@ -1,6 +1,6 @@
 """What a DiskStation's own list and handshakes on its ports tell, as facts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from distributor.model.bundle import Certificate
 from distributor.model.choice import services_behind
@@ -46,14 +46,16 @@ def observed_state(entries: Sequence[Entry], served: Sequence[Served]) -> State:
             facts[Address("service", service.display_name, service.id)] = {CERTIFICATE: address}
         if entry.is_default:
             facts[DEFAULT] = {CERTIFICATE: address}
-    bare = State(facts)
-    for address, shown in _shown(bare, served).items():
-        facts[address] |= shown
+    for address, shown in shown_by(State(facts), served).items():
+        facts[address] |= {
+            LEAF: one_leaf(one.leaf for one in shown),
+            CHAIN: same_chain(one.chain for one in shown),
+        }
     return State(facts)
 
 
-def _shown(state: State, served: Sequence[Served]) -> dict[Address, dict[str, FactValue]]:
-    """Return what handshakes tell of entries, by the service that answered."""
+def shown_by(state: State, served: Sequence[Served]) -> dict[Address, list[Certificate]]:
+    """Return what handshakes showed of entries, by the service that answered."""
     seen: dict[Address, list[Certificate]] = {}
     for one in served:
         if one.certificate is None:
@@ -63,21 +65,21 @@ def _shown(state: State, served: Sequence[Served]) -> dict[Address, dict[str, Fa
         # Services of one display name may use several entries: then it shows none of them.
         if len(entries) == 1 and isinstance(entry := entries.pop(), Address):
             seen.setdefault(entry, []).append(one.certificate)
-    return {
-        entry: {LEAF: _one([c.leaf for c in shown]), CHAIN: _same([c.chain for c in shown])}
-        for entry, shown in seen.items()
-    }
+    return seen
 
 
-def _one(leaves: list[str]) -> FactValue:
+def one_leaf(leaves: Iterable[str]) -> FactValue:
+    """Return the leaf that all places have, else all of them: different from any single one."""
     # Endpoints of one entry that serve different leaves: one of them was not reloaded. That is
     # different from any single leaf, so that the entry is brought anew.
     distinct = sorted(set(leaves))
     return distinct[0] if len(distinct) == 1 else tuple(distinct)
 
 
-def _same(chains: list[tuple[str, ...]]) -> FactValue:
-    return chains[0] if len(set(chains)) == 1 else tuple(sorted({str(one) for one in chains}))
+def same_chain(chains: Iterable[tuple[str, ...]]) -> FactValue:
+    """Return the chain that all places have, else a text for each: different from any chain."""
+    distinct = sorted(set(chains))
+    return distinct[0] if len(distinct) == 1 else tuple(map(str, distinct))
 
 
 def _managed_by(entry: Entry) -> str:

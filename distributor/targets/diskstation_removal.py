@@ -4,19 +4,19 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
 
-from distributor.clients.dsm import DsmSession
 from distributor.model.errors import ApplyFailed
 from distributor.model.plan import Plan
 from distributor.model.state import ISSUED_BY, NAMES, NOT_AFTER, NOT_BEFORE
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
 from distributor.protocol.dsm import Entry
+from distributor.targets.diskstation_calls import Calls
 
 TRIES: Final = 3
 """How often a removal is sent at most when its answer is lost."""
 
 
-def remove_entries(dsm: DsmSession, plan: Plan, sent: Callable[[Callable[[], None]], bool]) -> None:
+def remove_entries(dsm: Calls, plan: Plan, sent: Callable[[Callable[[], None]], bool]) -> None:
     """Remove the entries of `plan.removals` and see that they are gone.
 
     Raises ApplyFailed, with nothing removed, when one of them is used by now or holds something
@@ -39,7 +39,7 @@ def remove_entries(dsm: DsmSession, plan: Plan, sent: Callable[[Callable[[], Non
         raise _not_removed(entry, "is listed still")
 
 
-def _listed(dsm: DsmSession, ids: Collection[str]) -> list[Entry]:
+def _listed(dsm: Calls, ids: Collection[str]) -> list[Entry]:
     return [entry for entry in dsm.certificates() if entry.id in ids]
 
 

@@ -13,7 +13,7 @@ from distributor.clients.srm import SrmSession
 from distributor.clients.web_api import is_away
 from distributor.model.bundle import Bundle, Certificate
 from distributor.model.endpoints import Served
-from distributor.model.errors import Ambiguous, ApplyFailed, HostError
+from distributor.model.errors import ApplyFailed, HostError
 from distributor.model.hazards import Foresight, Traits
 from distributor.model.hosts import Host
 from distributor.model.plan import Plan
@@ -27,11 +27,9 @@ from distributor.model.state import (
     NAMES,
     NOT_AFTER,
     NOT_BEFORE,
-    SAKE,
     SELF_SIGNED,
     UNREADABLE,
     UPLOADED,
-    Address,
     FactValue,
     State,
 )
@@ -39,11 +37,11 @@ from distributor.model.text import printable
 from distributor.model.times import rfc3339
 from distributor.protocol.srm import RouterCertificate
 from distributor.targets.copies import foresee, kept_pairs
+from distributor.targets.pem_facts import facts_wanted
+from distributor.targets.router_facts import ENTRY, desired_state
 
 log = logging.getLogger(__name__)
 
-ENTRY: Final = Address("certificate", "server certificate")
-"""The one thing there is; SRM gives it no name of its own."""
 TRIES: Final = 2
 
 
@@ -68,17 +66,7 @@ class RouterApi:
 
         Raises Ambiguous for several: it could hold but one of them.
         """
-        names = self._host.certificates
-        if len(names) > 1:
-            raise Ambiguous(
-                f"{self._host.name} has one certificate, and is to get {' and '.join(names)}",
-                hint="keep one delivery of this host",
-                step="plan",
-            )
-        certificate = certificates.get(names[0]) if names else None
-        if certificate is None:
-            return State({})
-        return State({ENTRY: _facts_of(certificate) | {SAKE: certificate.name}})
+        return desired_state(self._host, certificates)
 
     @contextmanager
     def open(self) -> Iterator["RouterSession"]:
@@ -156,17 +144,6 @@ class RouterSession:
                 return
 
 
-def _facts_of(certificate: Certificate) -> dict[str, FactValue]:
-    facts: dict[str, FactValue] = {LEAF: certificate.leaf, NAMES: certificate.names}
-    if certificate.not_after is not None:
-        facts |= {
-            CHAIN: certificate.chain,
-            NOT_AFTER: rfc3339(certificate.not_after),
-            ISSUED_BY: certificate.issued_by,
-        }
-    return facts
-
-
 def _observed(told: RouterCertificate, served: Sequence[Served]) -> State:
     facts: dict[str, FactValue] = dict.fromkeys(
         (LEAF, CHAIN, NAMES, NOT_BEFORE, NOT_AFTER), UNREADABLE
@@ -175,7 +152,7 @@ def _observed(told: RouterCertificate, served: Sequence[Served]) -> State:
     facts[MANAGED_BY] = DEVICE if told.renewable else SELF_SIGNED if told.own_ca else UPLOADED
     shown = [one.certificate for one in served if one.certificate is not None]
     if shown:
-        facts |= _facts_of(shown[0])
+        facts |= facts_wanted(shown[0])
         if shown[0].not_before is not None:
             facts[NOT_BEFORE] = rfc3339(shown[0].not_before)
     leaves = sorted({one.leaf for one in shown})

@@ -16,7 +16,8 @@ from distributor.model.endpoints import Served
 from distributor.model.hosts import Endpoint, Host, SocketAddress
 from distributor.store import Store
 from distributor.targets.contract import Target
-from distributor.targets.router_api import ENTRY, RouterApi
+from distributor.targets.router_api import RouterApi
+from distributor.targets.router_facts import ENTRY
 from tests.contract.lab_rig import QUICK, LabRig, place, short_sleep
 from tests.contract.scenarios import OWN_PORT, Scenario
 from tests.contract.target_laws import Raw, RawEntry

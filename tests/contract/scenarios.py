@@ -13,7 +13,7 @@ from typing import Final
 
 from distributor.lab.knobs import HOSTILE_DESCRIPTION
 from distributor.model.bundle import Bundle, assemble
-from distributor.model.hosts import Delivery
+from distributor.model.hosts import Delivery, PemPaths
 from tests.certs import DAY, NOW, Issued, PrivateKey, hierarchy, private_key
 
 DSM: Final = "DSM Desktop Service"
@@ -44,6 +44,7 @@ def issue(*names: str, lasts: timedelta = 90 * DAY) -> Bundle:
 OLD: Final = issue("example.test", "*.example.test", lasts=20 * DAY)
 NEW: Final = issue("example.test", "*.example.test")
 MAIL: Final = issue("mail.example.test")
+MAIL_OLD: Final = issue("mail.example.test", lasts=15 * DAY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +204,77 @@ ROUTER_SCENARIOS: Final = (
 """The same of a device with one certificate, which serves everything."""
 
 
+ON_HOST: Final = "a port of what uses the files"
+OTHER_PORT: Final = "another port of it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesScenario(Scenario):
+    """PEM files on a host; `placed` is of no meaning there but for its keys."""
+
+    paths: PemPaths
+    """Of which the names alone count, and what the inventory wants of owner and mode."""
+    there: Mapping[str, bytes] = field(default_factory=dict)
+    """What each file holds before, by name."""
+    proved: Mapping[str, str] = field(default_factory=lambda: {ON_HOST: "wild"})
+
+
+def _key(bundle: Bundle) -> bytes:
+    return bundle.private_key_pem.reveal().encode("ascii")
+
+
+_TWO: Final = PemPaths(fullchain="full.pem", private_key="key.pem")
+_OLD_TWO: Final = {"full.pem": OLD.fullchain_pem, "key.pem": _key(OLD)}
+FILES_SCENARIOS: Final = (
+    FilesScenario(name="files that are not there are made", placed=(), paths=_TWO, makes=2),
+    FilesScenario(
+        name="fullchain and key are replaced",
+        placed=(ours(),),
+        paths=_TWO,
+        there=_OLD_TWO,
+        proved={ON_HOST: "wild", OTHER_PORT: "wild"},
+    ),
+    FilesScenario(
+        name="one file holds all of it",
+        placed=(ours(),),
+        paths=PemPaths(combined="full.pem"),
+        there={"full.pem": OLD.fullchain_pem + _key(OLD)},
+    ),
+    FilesScenario(
+        name="a file of each kind, and one with another mode",
+        placed=(ours(),),
+        paths=PemPaths(
+            fullchain="full.pem",
+            private_key="key.pem",
+            leaf="leaf.pem",
+            chain="my chain's.pem",
+            combined="both.pem",
+            mode="640",
+        ),
+        there={**_OLD_TWO, "leaf.pem": OLD.leaf_pem, "both.pem": NEW.fullchain_pem + _key(NEW)},
+        makes=1,
+    ),
+    FilesScenario(
+        name="a torn pair is repaired",
+        placed=(ours(),),
+        paths=_TWO,
+        there={"full.pem": OLD.fullchain_pem, "key.pem": _key(NEW)},
+    ),
+    FilesScenario(
+        name="a chain that is missing in a file is repaired",
+        placed=(ours(),),
+        paths=_TWO,
+        there={"full.pem": NEW.leaf_pem, "key.pem": _key(NEW)},
+    ),
+    FilesScenario(
+        name="text that is no PEM is replaced",
+        placed=(ours(),),
+        paths=_TWO,
+        there={"full.pem": b"# to be filled in\n", "key.pem": b""},
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cases:
     """What one kind of device is tested with."""
@@ -233,17 +305,76 @@ DSM_CASES: Final = Cases(
 )
 
 
+FILES_CASES: Final = Cases(
+    scenarios=FILES_SCENARIOS,
+    faulty=FILES_SCENARIOS,
+    walked=FILES_SCENARIOS[1],
+    ambiguous=FilesScenario(
+        name="two certificates for the same files",
+        placed=(),
+        paths=_TWO,
+        deliveries=(Delivery(certificate="wild"), Delivery(certificate="mail")),
+        bundles={"wild": NEW, "mail": MAIL},
+    ),
+    ambiguous_words=r"wild.*mail",
+    apart=FILES_SCENARIOS[1],
+)
+
+
+_MAIL_ENTRY: Final = {"id": "known2", "description": "mail", "services": (FTPS,)}
+
+DSM_FILES_SCENARIOS: Final = (
+    *(one for one in SCENARIOS if one.name.startswith(("an entry is", "an entry that somebody"))),
+    *(one for one in SCENARIOS if one.name.startswith(("an entry full", "a missing chain"))),
+    Scenario(
+        name="two certificates, both replaced",
+        placed=(*STRANGERS, ours(), ours(MAIL_OLD, **_MAIL_ENTRY)),
+        deliveries=(Delivery(certificate="wild"), Delivery(certificate="mail")),
+        bundles={"wild": NEW, "mail": MAIL},
+        proved={DSM: "wild", FTPS: "mail"},
+    ),
+)
+"""Those in which every entry and binding stays as it is: files alone are replaced."""
+
+DSM_FILES_CASES: Final = Cases(
+    scenarios=DSM_FILES_SCENARIOS,
+    faulty=DSM_FILES_SCENARIOS,
+    walked=DSM_FILES_SCENARIOS[0],
+    ambiguous=DSM_CASES.ambiguous,
+    ambiguous_words=DSM_CASES.ambiguous_words,
+    apart=Scenario(
+        name="apart",
+        placed=(*STRANGERS, ours(services=(DSM, FTPS))),
+        proved={DSM: "wild", FTPS: "wild"},
+    ),
+)
+
+
 def is_exhaustive() -> bool:
     """Whether every device is to meet every fault: DISTRIBUTE_EXHAUSTIVE=1."""
     return os.environ.get("DISTRIBUTE_EXHAUSTIVE") == "1"
 
 
-def in_part(cases: Cases, seed: str) -> Cases:
+def in_part(cases: Cases, seed: str, *, number: int = 6, faulty: int = 2) -> Cases:
     """Return a part of the cases, the same for one seed, unless all are asked for."""
     if is_exhaustive():
         return cases
-    chosen = random.Random(seed).sample(cases.scenarios, 6)  # noqa: S311 - the same part each time
-    return replace(cases, scenarios=tuple(chosen), faulty=tuple(chosen[:2]))
+    chosen = random.Random(seed).sample(cases.scenarios, number)  # noqa: S311 - the same part each time
+    return replace(cases, scenarios=tuple(chosen), faulty=tuple(chosen[:faulty]))
+
+
+def for_files(cases: Cases, seed: str, part: int) -> Cases:
+    """Return the cases for devices that are read like files, or `part` of them if that will do.
+
+    What our store holds makes no difference there.
+    """
+    kept = tuple(
+        one for one in cases.scenarios if not any(placed.is_stored for placed in one.placed)
+    )
+    if is_exhaustive():
+        return replace(cases, scenarios=kept, faulty=kept)
+    chosen = random.Random(seed).sample(kept, part)  # noqa: S311 - the same part each time
+    return replace(cases, scenarios=tuple(chosen), faulty=tuple(chosen[:1]))
 
 
 def with_rsa(cases: Cases) -> Cases:

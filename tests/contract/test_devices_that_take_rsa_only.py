@@ -16,7 +16,7 @@ from distributor.model.errors import DeviceRefused
 from distributor.model.hazards import DEVICE_MANAGED, KEY_TYPE_UNSUPPORTED, NOT_RESTORABLE
 from distributor.model.report import Outcome
 from distributor.model.state import DEVICE, MANAGED_BY
-from distributor.targets.router_api import ENTRY
+from distributor.targets.router_facts import ENTRY
 from tests.contract.delivering import ACCEPTED, WORK, Bench
 from tests.contract.diskstation_rig import diskstation_rig
 from tests.contract.lab_rig import QUICK, LabRig

@@ -192,7 +192,11 @@ class SshBox(BoxRoot):
 
     def rest(self) -> None:
         """Wait until nothing that came in by SSH runs any more: after a cut, a script goes on."""
-        self._wait(lambda: not self._ask("busy"), "rest")
+        self._wait(lambda: not self.busy(), "rest")
+
+    def busy(self) -> list[str]:
+        """Return the programs that run without being one of the box's servers."""
+        return list(self._ask("busy"))
 
     def change_host_keys(self) -> None:
         """Give the box new host keys, as after a reinstallation."""

@@ -1,17 +1,12 @@
 """The scripts that handle files, run by each shell that a host may have, BusyBox's tools too."""
 
 import os
-import shutil
 import stat
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from distributor.clients.remote_files import RemoteFiles
 from distributor.clients.shell import (
-    COMMAND_SECONDS,
     CONTENT_LIMIT,
     STAGED,
     FileFacts,
@@ -20,54 +15,15 @@ from distributor.clients.shell import (
     checked_path,
 )
 from distributor.model.errors import DeviceRefused, ProtocolError, Unreachable
+from tests.local_shell import SHELLS, Local, local_shell
 
 CONTENT = b"-----BEGIN\0\xff\nline\n"
 ODD = "it's $HOME; `x` \\ \"-"
 
 
-class Local(RemoteFiles):
-    """This machine's own shell, run by whoever runs the tests."""
-
-    def __init__(self, shell: Sequence[str], path: str) -> None:
-        self._shell = shell
-        self._path = path
-        self.cut = False
-        """Whether the last byte of what a command reads is lost on the way."""
-
-    def run(
-        self,
-        command: Sequence[str],
-        *,
-        as_root: bool,  # noqa: ARG002 - the contract's; here it is whoever runs the tests
-        stdin: bytes = b"",
-        seconds: float = COMMAND_SECONDS,
-    ) -> Result:
-        words = [*self._shell, *command[1:]] if command[0] == "/bin/sh" else command
-        done = subprocess.run(
-            words,
-            input=stdin[:-1] if self.cut else stdin,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-            env={"PATH": self._path, "LC_ALL": "C"},
-        )
-        return Result(done.returncode, done.stdout, done.stderr)
-
-    def close(self) -> None:
-        pass
-
-
-@pytest.fixture(params=["dash", "bash", "busybox"])
+@pytest.fixture(params=SHELLS)
 def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Local:
-    program = shutil.which(request.param)
-    assert program, f"{request.param} is missing: apt install {request.param}"
-    if request.param != "busybox":
-        return Local([program], "/usr/bin:/bin")
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for name in ("cat", "chmod", "chown", "mv", "rm", "sh", "stat", "wc"):
-        (tools / name).symlink_to(program)
-    return Local([str(tools / "sh")], str(tools))
+    return local_shell(request.param, tmp_path)
 
 
 @pytest.fixture

@@ -336,10 +336,30 @@ def test_a_right_host_with_an_endpoint_that_serves_something_else_has_failed(
     assert "`service`" in outcome.error.hint
 
 
-def test_a_host_without_endpoints_is_proved_by_dates_only(bench: Bench) -> None:
+def test_a_host_without_endpoints_is_proved_by_what_it_holds_with_a_warning(bench: Bench) -> None:
     outcome = brought(bench, host(endpoints=()))
 
-    assert (outcome.status, outcome.proof) == ("changed", "dates")
+    assert (outcome.status, outcome.proof) == ("changed", "files")
+    assert outcome.warnings == (
+        "no endpoint proves what it serves, only what its files hold: add `endpoints`",
+    )
+
+    again = seen(bench, host(endpoints=()))
+    assert isinstance(again, Outcome)
+    assert (again.status, again.proof) == ("unchanged", "files")
+    assert again.warnings == outcome.warnings
+
+
+def test_a_host_without_endpoints_that_hides_its_leaf_is_proved_by_dates(
+    bench: Bench, device: MemoryDevice
+) -> None:
+    brought(bench, host(endpoints=()))
+    device.hidden |= set(device.entries)
+
+    again = seen(bench, host(endpoints=()))
+
+    assert isinstance(again, Outcome)
+    assert (again.status, again.proof, again.warnings) == ("unchanged", "dates", ())
 
 
 def test_services_that_no_endpoint_proves_are_listed(bench: Bench) -> None:

@@ -177,9 +177,6 @@ def test_the_contract_with_every_option_has_no_problem_but_what_is_not_built() -
     assert [problem for problem in found if not problem.endswith("is not built yet")] == []
     assert {problem.split(": ")[1] for problem in found} == {
         "dns.home.provider",
-        "hosts.cellar.via",
-        "hosts.docker.kind",
-        "hosts.docker.via",
         "notify",
     }
 

@@ -99,7 +99,6 @@ def test_one_broken_host_hides_no_other_problem() -> None:
         "hosts.bad.endpoints[2].adress",
         "hosts.bad.endpoints[2].address",
         "hosts.worse.fullchain",
-        "hosts.worse.kind",
         "hosts.worse.via",
         "hosts.worse.address",
         "hosts.worse.certificate",
@@ -322,15 +321,43 @@ FILES = HOST.replace('"diskstation"', '"files"').replace('"api"', '"ssh"')
         (
             FILES
             + 'combined = "/a"\nendpoints = []\nmethod = "files"\nidentity = { file = "k" }\n',
-            ['line 22: hosts.attic.method: belongs to kind = "diskstation" or kind = "router"'],
+            ['line 22: hosts.attic.method: belongs to kind = "diskstation"'],
         ),
+        (
+            FILES + 'fullchain = "/a"\ncombined = "/a"\nendpoints = []\n',
+            ["line 21: hosts.attic.combined: is the same file as hosts.attic.fullchain"],
+        ),
+        (
+            FILES
+            + 'combined = "/a"\nendpoints = []\n'
+            + FILES.replace("attic", "other")
+            + 'leaf = "/b"\nchain = "/a"\nendpoints = []\n',
+            ["line 30: hosts.other.chain: is the same file as hosts.attic.combined"],
+        ),
+        (
+            FILES
+            + 'combined = "/a"\nendpoints = []\n'
+            + FILES.replace("attic", "other").replace("192.0.2.11", "192.0.2.12")
+            + 'combined = "/a"\nendpoints = []\n',
+            [],
+        ),
+        (
+            FILES + 'combined = "/a"\nmode = "0644"\nendpoints = []\n',
+            [
+                (
+                    "line 21: hosts.attic.mode: gives rights on the private key to everybody on "
+                    "the host: its last digit must be 0"
+                )
+            ],
+        ),
+        (FILES + 'fullchain = "/a"\nmode = "644"\nendpoints = []\n', []),
         (
             FILES + 'combined = "/a"\nendpoints = []\nidentity_passphrase = { env = "X" }\n',
             ["line 22: hosts.attic.identity_passphrase: belongs to identity, which is missing"],
         ),
     ],
 )
-def test_hosts_of_kind_files_are_checked_although_not_built(text: str, expected: list[str]) -> None:
+def test_hosts_of_kind_files_are_checked(text: str, expected: list[str]) -> None:
     assert built(ACME + DNS + CERTIFICATE + text) == expected
 
 
