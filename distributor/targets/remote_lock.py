@@ -50,6 +50,8 @@ chmod 700 "$folder" || exit 1
 while ! ln -sn -- "$who" "$lock" 2>/dev/null; do
   if [ ! -L "$lock" ]; then ln -sn -- "$who" "$lock" && break; exit 1; fi
   holder=$(readlink -- "$lock") && since=$(stat -c %Y -- "$lock") || continue
+  last=$(stat -c %Y -- "$folder/work" 2>/dev/null) || last=0
+  [ "$last" -le "$since" ] || since=$last
   if [ "$holder" != "$who" ] && [ $(($(date +%s) - since)) -lt "$counts" ]; then
     printf '%s\\n%s\\n' "$since" "$holder"
     exit {_BUSY}
@@ -68,7 +70,7 @@ _WORK: Final = (
     + f"""\
 folder=$1 who=$2; shift 2
 if [ "$(readlink -- "$folder/lock")" != "$who" ]; then echo '{_LOST_WORDS}' >&2; exit {_LOST}; fi
-ln -sfn -- "$$ $(born "$$")" "$folder/work" && touch -h -- "$folder/lock" || exit 1
+ln -sfn -- "$$ $(born "$$")" "$folder/work" || exit 1
 exec "$@"
 """
 )
