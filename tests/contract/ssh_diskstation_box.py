@@ -102,9 +102,7 @@ class DiskstationBox(SshBox):
 
     _is_closed = False
 
-    def place_scenario(
-        self, scenario: Scenario, beside: Sequence[Service] | None = None
-    ) -> None:
+    def place_scenario(self, scenario: Scenario, beside: Sequence[Service] | None = None) -> None:
         """Make everything on the box as it is before a delivery of the scenario.
 
         `beside` are services that go with DSM's own pages, instead of the usual ones.
