@@ -22,7 +22,7 @@ DistributorError                 host, step, what to try
 │   ├── RateLimited (BudgetSpent)   when to come back; the latter without asking the CA
 │   └── BackingOff               earlier tries failed: when the next one is due
 ├── PlanError
-│   ├── StalePlan  UnsafePlan  Held  Ambiguous  InUse  Unsupported
+│   ├── StalePlan  UnsafePlan  Held  Ambiguous  InUse  Unsupported  Busy
 └── DeliveryError
     └── ApplyFailed  VerifyFailed  RollbackFailed
 ```
@@ -294,6 +294,10 @@ class InUse(PlanError):  # noqa: N818 - the name is the message
 
 class Unsupported(PlanError):  # noqa: N818 - the name is the message
     """The way to the host that the inventory chose cannot make the change; another one can."""
+
+
+class Busy(PlanError):  # noqa: N818 - the name is the message
+    """Another run works on the host."""
 
 
 class DeliveryError(DistributorError):

@@ -33,6 +33,7 @@ _SAME: Final = "="
 _PLACE: Final = """\
 set -uC; umask 077
 mark=$1 list=$(cat) tab=$(printf '\\t'); shift
+alike() { [ "$(($(wc -c <"$1")))" -eq "$(($(wc -c <"$2")))" ]; }
 each() {
   printf '%s\\n' "$list" | while IFS=$tab read -r from mode owner path like; do
     new=${path%/*}/.${path##*/}$mark; "$1" || exit 1
@@ -50,7 +51,7 @@ stage() {
   [ "$mode" != - ] || mode=${facts% *}
   [ "$owner" != - ] || owner=${facts#* }
   (
-    exec 3>"$new"; cat -- "$from" >&3 && cmp -s -- "$from" "$new" || exit 1
+    exec 3>"$new"; cat -- "$from" >&3 && alike "$from" "$new" || exit 1
     [ "$owner" = - ] || chown -- "$owner" /proc/self/fd/3 || exit 1
     chmod -- "$mode" /proc/self/fd/3
   ) && return 0
@@ -67,12 +68,13 @@ each stage && each rename || { each unstage; exit 1; }
 _KEEP: Final = """\
 set -u; umask 077
 root=$1 copy=$1/$2 keep=$3 list=$(cat) n=0
+alike() { [ "$(($(wc -c <"$1")))" -eq "$(($(wc -c <"$2")))" ]; }
 mkdir -p -- "$root" && rm -rf -- "$root"/*.part && mkdir -- "$copy.part" || exit 1
 printf '%s\\n' "$list" | while read -r path; do
   n=$((n + 1))
   if [ -L "$path" ] || [ -d "$path" ]; then echo "$path: is no file" >&2; exit 1; fi
   if [ -e "$path" ]; then
-    cp -p -- "$path" "$copy.part/$n" && cmp -s -- "$path" "$copy.part/$n" || exit 1
+    cp -p -- "$path" "$copy.part/$n" && alike "$path" "$copy.part/$n" || exit 1
     printf '%s\\t%s\\n' $n "$path" || exit 1
   else
     printf -- '-\\t%s\\n' "$path" || exit 1

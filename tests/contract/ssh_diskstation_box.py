@@ -61,10 +61,14 @@ def own_pair(kind: str) -> Issued:
     return replace(issued, chain=())
 
 
-def entries_of(scenario: Scenario, release: Release) -> tuple[Entry, ...]:
-    """Return the archive of a box; the default first."""
+def entries_of(
+    scenario: Scenario, release: Release, beside: Sequence[Service] | None = None
+) -> tuple[Entry, ...]:
+    """Return the archive of a box, the default first; `beside` goes with DSM's own pages."""
+    more = BESIDE_DSM if beside is None else tuple(beside)
     used = {name: one.id for one in scenario.placed for name in one.services}
-    placed = [_entry(one, used) for one in scenario.placed]
+    used |= {one.display_name: "" for one in more}
+    placed = [_entry(one, used, more) for one in scenario.placed]
     names = [name for name in SERVICES if name not in used]
     if release == "dsm62":
         names.remove(QUICKCONNECT)
@@ -72,26 +76,25 @@ def entries_of(scenario: Scenario, release: Release) -> tuple[Entry, ...]:
         id=OWN_ID,
         desc="",
         pair=own_pair("rsa" if release == "dsm62" else "ec"),
-        services=_services(names),
+        services=_services(names, more),
     )
     defaults = [one.id for one in scenario.placed if one.is_default]
     entries = [own, *placed]
     return tuple(sorted(entries, key=lambda one: one.id not in (defaults or [OWN_ID])))
 
 
-def _entry(one: Placed, used: Mapping[str, str]) -> Entry:
+def _entry(one: Placed, used: Mapping[str, str], beside: Sequence[Service]) -> Entry:
     names = [name for name in one.services if used[name] == one.id]
     return Entry(
         id=one.id,
         desc=one.description,
         pair=issued_of(one.bundle, has_chain=one.has_chain),
-        services=_services(names),
+        services=_services(names, beside),
     )
 
 
-def _services(names: Sequence[str]) -> tuple[Service, ...]:
-    beside = BESIDE_DSM if DSM in names else ()
-    return (*(SERVICES[name] for name in names), *beside)
+def _services(names: Sequence[str], beside: Sequence[Service]) -> tuple[Service, ...]:
+    return (*(SERVICES[name] for name in names), *(beside if DSM in names else ()))
 
 
 class DiskstationBox(SshBox):
@@ -99,15 +102,18 @@ class DiskstationBox(SshBox):
 
     _is_closed = False
 
-    def place_scenario(self, scenario: Scenario) -> None:
-        """Make everything on the box as it is before a delivery of the scenario."""
+    def place_scenario(self, scenario: Scenario, beside: Sequence[Service] | None = None) -> None:
+        """Make everything on the box as it is before a delivery of the scenario.
+
+        `beside` are services that go with DSM's own pages, instead of the usual ones.
+        """
         self._sshd_runs()
         self.come_to_rest()
         self.trap("mv", 0, "fail")
         for folder in (*_FOLDERS, OWN):
             if self.run("/usr/bin/test", "-d", folder).returncode == 0:
                 self.remove(folder)
-        self.entries = entries_of(scenario, self.release)
+        self.entries = entries_of(scenario, self.release, beside)
         own_ca = pem(own_authority().certificate)
         self.place(
             *tree.certificate_items(self.entries, self.release),

@@ -54,11 +54,13 @@ class SshDiskstationRig(Rig):
         method: Method,
         login: Login,
         packages: Literal["restart", "keep"] = "restart",
+        sudo_password: str | None = None,
     ) -> None:
         self.box = box
         self.scenario = scenario
         self.store = Store(folder)
         self.cutter = Cutter(box)
+        self._host_key = box.host_keys["ed25519"]
         self._is_by_dsm = method == "synowebapi"
         self._step = 1
         self._armed: tuple[int, Counted] = (0, "requests")
@@ -69,6 +71,7 @@ class SshDiskstationRig(Rig):
             user=person.user,
             password=_plain(person.password if login == "password" else None),
             identity=_plain(None if login == "password" else key),
+            sudo_password=_plain(sudo_password),
             method=method,
             packages=packages,
         )
@@ -101,8 +104,7 @@ class SshDiskstationRig(Rig):
 
     @property
     def trust(self) -> HostKeyTrust:
-        shown = self.box.host_keys["ed25519"]
-        return host_key_trust_of("cellar", host_key=shown, pinned=None, known=KnownKeys())
+        return host_key_trust_of("cellar", host_key=self._host_key, pinned=None, known=KnownKeys())
 
     def served(self) -> tuple[Served, ...]:
         self.box.come_to_rest()

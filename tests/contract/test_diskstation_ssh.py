@@ -4,9 +4,8 @@ Each way and release goes through a part of the scenarios, and of the faults, or
 them with DISTRIBUTE_EXHAUSTIVE=1.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
-from functools import cache
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,25 +28,18 @@ from tests.contract.scenarios import (
     in_part,
     with_rsa,
 )
-from tests.contract.ssh_diskstation_box import DiskstationBox, diskstation_box
+from tests.contract.ssh_boxes import BoxOf, shared_boxes
 from tests.contract.ssh_diskstation_rig import Login, Method, ssh_diskstation_rig
 from tests.contract.target_laws import Rig, TargetLaws
 from tests.e2e.ssh_box_tree import Release
 
-BoxOf = Callable[[Release], DiskstationBox]
 _boxes: list[BoxOf] = []
 
 
 @pytest.fixture(scope="module", autouse=True)
 def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One box of each release, put back for each test."""
-    with ExitStack() as running:
-
-        @cache
-        def box(release: Release) -> DiskstationBox:
-            folder = tmp_path_factory.mktemp("box")
-            return running.enter_context(diskstation_box(folder, release))
-
+    with shared_boxes(tmp_path_factory) as box:
         _boxes.append(box)
         yield
         _boxes.pop()
