@@ -1,6 +1,6 @@
 """A rig around a virtual router that is reached by SSH as root: one certificate in three files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -56,6 +56,9 @@ class RouterSshRig(SshRig):
     @property
     def around(self) -> str:
         return "/usr/syno"
+
+    def fullchain(self, held: Mapping[str, bytes]) -> bytes:
+        return held[LEAF_FILE] + held[CHAIN_FILE]
 
     def target(self) -> Target:
         return RouterSsh(self.host, self.connect, lambda: datetime.now(UTC), controller=CONTROLLER)
