@@ -132,6 +132,8 @@ class _Back:
 
     def go(self) -> None:
         """Fill `goal`, and all that is to be said."""
+        if not self._then.after.facts and not is_as(self._then.before, self._now):
+            self.stale.append("its snapshot does not tell what of it was ours")
         touched = [one for one in self._then.after.facts if one not in self._then.creates]
         for address in touched:
             if address.kind in _CONTENT:
@@ -217,7 +219,8 @@ class _Back:
                 if not isinstance(used, Address):
                     continue
                 if used in going:
-                    self.stale.append(f"{address} has come to use {used}, which would go")
+                    if address not in touched:
+                        self.stale.append(f"{address} has come to use {used}, which would go")
                 elif address in touched and used not in self._goal:
                     self.stale.append(f"{used}, which {address} used, is not there any more")
 

@@ -58,6 +58,6 @@ def synchronised_folder(folder: Path) -> str | None:
 
 
 def _upwards(folder: Path) -> Iterator[Path]:
-    """Give the folder and all above it, the real ones and those by which it is named."""
-    real, named = folder.resolve(), folder.absolute()
-    yield from dict.fromkeys((real, *real.parents, named, *named.parents))
+    """Give the folder and all above it, as they really are."""
+    real = folder.resolve()
+    yield from (real, *real.parents)
