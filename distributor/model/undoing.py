@@ -184,7 +184,7 @@ class _Back:
                 self._goal[address][fact] = before[fact]
 
     def _new_entries(self) -> None:
-        """Entries that the change made go, unless they are not what it made of them."""
+        """Let entries go that the change made, unless they are not what it made of them."""
         for wanted in self._then.creates:
             twins = _named_like(wanted, self._then, self._now)
             if len(twins) > 1:
