@@ -121,6 +121,13 @@ class DiskstationBox(SshBox):
             Item(path="/opt/box/faults"),
             Item(path="/usr/syno/etc/packages/VPNCenter/openvpn/keys", mode=0o700),
         )
+        self.publish()
+        self.forget_calls()
+        self.trap("mv", 0, "fail")
+        self.settle()
+
+    def publish(self) -> None:
+        """Let every program read its certificate again."""
         publish = "" if self.release == "dsm62" else "/usr/syno/bin/synow3tool --gen-all && "
         script = (
             f". /opt/box/lib.sh; to_normal_mode; {publish}nginx_hup;"
@@ -128,10 +135,7 @@ class DiskstationBox(SshBox):
         )
         done = self.run("/bin/sh", "-c", script)
         if done.returncode:
-            raise RuntimeError(f"the box was not put back: {done}")
-        self.forget_calls()
-        self.trap("mv", 0, "fail")
-        self.settle()
+            raise RuntimeError(f"the box does not read its certificates: {done}")
 
     def stop_sshd(self) -> None:
         """Let nobody in any more, until the next scenario."""
