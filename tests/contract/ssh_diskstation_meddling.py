@@ -31,13 +31,12 @@ def bring(box: DiskstationBox, entry_id: str, description: str, bundle: Bundle) 
 
 def bind(box: DiskstationBox, service: str, entry_id: str, bundle: Bundle) -> None:
     """Let a service use an entry that holds `bundle`."""
-    info = box.info()
+    info, moved = box.info(), []
     for entry in info.values():
-        for one in list(entry["services"]):
-            if f"{one['subscriber']}/{one['service']}" == service:
-                entry["services"].remove(one)
-                moved = one
-    info[entry_id]["services"].append(moved)
+        keys = [f"{one['subscriber']}/{one['service']}" for one in entry["services"]]
+        moved += [one for one, key in zip(entry["services"], keys, strict=True) if key == service]
+        entry["services"] = [one for one in entry["services"] if one not in moved]
+    info[entry_id]["services"] += moved
     _write_info(box, info)
     _fill(box, bundle, _DIRECTORIES.get(service, "/nowhere"))
     box.publish()

@@ -46,7 +46,8 @@ class RawBox(Raw):
 
     def with_since(self, applied: Raw, since: Raw) -> Raw:
         more = super().with_since(applied, since)
-        assert isinstance(more, RawBox) and isinstance(applied, RawBox)
+        assert isinstance(more, RawBox)
+        assert isinstance(applied, RawBox)
         assert isinstance(since, RawBox)
         return replace(
             more,
