@@ -146,9 +146,9 @@ class DiskstationBox(SshBox):
         """Wait until no command runs any more; a connection may stay open."""
         self._wait(lambda: not any(map(_is_command, self._ask("busy"))), "rest")
 
-    def settle(self) -> None:
+    def settle(self, seconds: float = 1.0) -> None:
         """Wait, for a moment, until every port serves what its program would read now."""
-        deadline = time.monotonic() + 1.0
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self.is_settled():
             time.sleep(0.02)
 

@@ -40,6 +40,7 @@ def bind(box: DiskstationBox, service: str, entry_id: str, bundle: Bundle) -> No
     _write_info(box, info)
     _fill(box, bundle, _DIRECTORIES.get(service, "/nowhere"))
     box.publish()
+    box.settle(10.0)
 
 
 def replace(box: DiskstationBox, entry_id: str, bundle: Bundle) -> None:
@@ -49,6 +50,7 @@ def replace(box: DiskstationBox, entry_id: str, bundle: Bundle) -> None:
     places = (_DIRECTORIES[key] for key in keys if key in _DIRECTORIES)
     _fill(box, bundle, f"{tree.ARCHIVE}/{entry_id}", *places)
     box.publish()
+    box.settle(10.0)
 
 
 def _fill(box: DiskstationBox, bundle: Bundle, *folders: str) -> None:

@@ -45,7 +45,7 @@ class RawBox(Raw):
     served: Mapping[str, str | None] = field(default_factory=dict)
 
     def with_since(self, applied: Raw, since: Raw) -> Raw:
-        more = super().with_since(applied, since)
+        more = Raw.with_since(self, applied, since)
         assert isinstance(more, RawBox)
         assert isinstance(applied, RawBox)
         assert isinstance(since, RawBox)
