@@ -1,0 +1,131 @@
+"""The process is killed at any moment of a delivery; the next run brings that to its end.
+
+No host is left torn, what is not ours stays as it was, and nothing is ordered. A seeded part of all
+moments is tried on each kind of host, or each of them with DISTRIBUTE_EXHAUSTIVE=1.
+"""
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from distributor.lab.box_state import DRIVE, DSM_DESKTOP, FTPS
+from distributor.lab.diskstation import DiskStation
+from distributor.lab.factory import factory_certificate
+from distributor.lab.knobs import DSM62, DSM72, SRM13, Knobs, Profile
+from distributor.lab.material import Material
+from tests.certs import DAY, NOW, hierarchy, pem
+from tests.contract.scenarios import bundle_of, is_exhaustive
+from tests.e2e.killing import Run
+from tests.e2e.killing_deliveries import NAME, ZONE, ApiSite, Certificates, Site
+
+OpenSite = Callable[[Path, Certificates], AbstractContextManager[Site]]
+
+ALL = is_exhaustive()
+PARTS = 8 if ALL else 1
+IN_PART = 3
+"""How many moments are tried on each kind of host, where not all are."""
+QUICK = Knobs(restart_delay=0.01, restart_seconds=0.05)
+
+
+@cache
+def shop_certificate(*, is_router: bool) -> Material:
+    return factory_certificate(NAME, is_router=is_router)
+
+
+def by_api(profile: Profile, *, has_past: bool) -> OpenSite:
+    @contextmanager
+    def opened(folder: Path, certificates: Certificates) -> Iterator[Site]:
+        is_router = profile.system == "srm"
+        box = DiskStation(
+            NAME,
+            profile=profile,
+            services=None if is_router else (DSM_DESKTOP, FTPS, DRIVE),
+            knobs=QUICK,
+            factory=shop_certificate(is_router=is_router),
+        )
+        with box:
+            yield ApiSite(folder=folder, certificates=certificates, box=box, has_past=has_past)
+
+    return opened
+
+
+KINDS: dict[str, OpenSite] = {
+    "a DiskStation by API, adopted": by_api(DSM72, has_past=True),
+    "a DiskStation by API, from the shop": by_api(DSM72, has_past=False),
+    "an old DiskStation by API, adopted": by_api(DSM62, has_past=True),
+    "a router by API": by_api(SRM13, has_past=True),
+}
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    issuer = hierarchy(1)
+    root = tmp_path_factory.mktemp("root") / "root.pem"
+    root.write_bytes(pem(issuer.root))
+    names = (ZONE, f"*.{ZONE}")
+    old = issuer.issue(names, key="rsa2048", not_after=NOW + 20 * DAY)
+    return Certificates(bundle_of(old), bundle_of(issuer.issue(names, key="rsa2048")), root)
+
+
+class Kind:
+    """One kind of host, and a run on it that nobody ends."""
+
+    def __init__(self, name: str, folder: Path, certificates: Certificates) -> None:
+        self.name = name
+        self._folder = folder
+        self._certificates = certificates
+        self._numbers = itertools.count()
+        with self.site() as site:
+            self.unharmed: Run = site.run()
+            self.wrong = [*site.complaints(self.unharmed), *site.settled(), *site.orders()]
+
+    def site(self) -> AbstractContextManager[Site]:
+        return KINDS[self.name](self._folder / f"site{next(self._numbers)}", self._certificates)
+
+    def wrong_after(self, moment: str) -> list[str]:
+        with self.site() as site:
+            site.killed_at(moment)
+            site.rest()
+            wrong = [*site.complaints(site.run()), *site.settled(), *site.orders()]
+        return [f"{self.name}, killed at {moment!r}: {complaint}" for complaint in wrong]
+
+    def in_part(self, part: int) -> list[str]:
+        moments = self.unharmed.moments
+        if ALL:
+            return list(moments[part::PARTS])
+        seeded = random.Random(self.name)  # noqa: S311 - the same part each time
+        return seeded.sample(moments, IN_PART)
+
+
+@pytest.fixture(scope="module")
+def kind_of(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
+) -> Callable[[str], Kind]:
+    return cache(lambda name: Kind(name, tmp_path_factory.mktemp("sites"), certificates))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_delivery_that_nobody_kills_comes_to_its_end(
+    kind_of: Callable[[str], Kind], name: str
+) -> None:
+    kind = kind_of(name)
+    assert not kind.wrong, "\n".join(kind.wrong)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("name", KINDS)
+def test_a_delivery_killed_anywhere_is_brought_to_its_end(
+    kind_of: Callable[[str], Kind], name: str, part: int
+) -> None:
+    kind = kind_of(name)
+    chosen = kind.in_part(part)
+    assert chosen
+    wrong = [complaint for moment in chosen for complaint in kind.wrong_after(moment)]
+    assert not wrong, "\n".join(wrong)
