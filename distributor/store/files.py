@@ -16,8 +16,8 @@ FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 _SHARED: Final = ".window.json."
 """Begins the temporary name of the one file in a folder below that is written without the lock."""
-_OWN: Final = ".ledger.json."
-"""Begins that of the one file beside the folders that is written under the lock alone."""
+_OWN: Final = (".ledger.json.", ".trust.toml.", ".holds.toml.", ".secrets.toml.")
+"""Begin those of the files beside the folders that are written under the lock alone."""
 LEFTOVER_SECONDS: Final = 86_400.0
 """A temporary file older than this is of a process that was killed: a write takes milliseconds."""
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}")
