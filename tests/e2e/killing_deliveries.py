@@ -34,15 +34,18 @@ from tests.integration.cli.house import Ran, run, verified_leaf
 NAME = "attic"
 ZONE = "example.test"
 DECOY = "decoy1"
+UNPINNED = "what it serves now could not be pinned"
+"""Said where a host restarts once more when all is done; the next run pins it then."""
 WELL = {"changed", "unchanged"}
 
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """What the host has, what it is to get, and the file of the root of both."""
+    """What the host has, what it is to get, what comes after that, and the file of their root."""
 
     old: Bundle
     new: Bundle
+    newer: Bundle
     root: Path
 
 
@@ -64,10 +67,7 @@ class Site(ABC):
         for name in ("tsig.key", "password"):
             self.write(name, f"{self.password}\n")
         self.write_inventory()
-        store = Store(self.state)
-        store.bundles.save(
-            "home", self.certificates.new, ca=f"https://{NOBODY}/dir", now=datetime.now(UTC)
-        )
+        self.store(self.certificates.new)
         self.prepare()
         self.decoys = self.untouched()
 
@@ -80,8 +80,11 @@ class Site(ABC):
         return ("-i", str(self.folder / "inventory.toml"), "--state", str(self.state))
 
     @property
-    def new(self) -> str:
-        return fingerprint(self.certificates.new.leaf)
+    def current(self) -> str:
+        """The leaf of what the store holds."""
+        stored = Store(self.state).bundles.current("home")
+        assert stored is not None
+        return fingerprint(stored.bundle.leaf)
 
     @property
     @abstractmethod
@@ -152,6 +155,11 @@ certificate = "home"
 """
         self.write("inventory.toml", head + "\n".join(self.host_lines()) + "\n")
 
+    def store(self, bundle: Bundle) -> None:
+        """Make it the current certificate."""
+        ca = f"https://{NOBODY}/dir"
+        Store(self.state).bundles.save("home", bundle, ca=ca, now=datetime.now(UTC))
+
     def run(self, moment: str = "", words: tuple[str, ...] = ("--all",)) -> Run:
         """Run the command in a process of its own, killed at `moment` if one is given."""
         trace = self.folder / f"trace-{len(self.runs)}"
@@ -201,7 +209,7 @@ certificate = "home"
             return [f"it does not come to its end: {last}"]
         (told,) = json.loads(last.out)["hosts"]
         found = [] if told["status"] in WELL else [f"it ends {told['status']}"]
-        if (served := self.served()) != {self.new}:
+        if (served := self.served()) != {self.current}:
             found.append(f"it serves {served}")
         if self.untouched() != self.decoys:
             found.append(f"what is not ours was {self.decoys}, and is {self.untouched()}")
@@ -210,6 +218,7 @@ certificate = "home"
     def settled(self) -> list[str]:
         """Run once more, and return what that did although there was nothing to do."""
         before, effects = self.files(), self.effects()
+        unpinned = {"trust.toml"} if UNPINNED in self.runs[-1].out else set()
         again = self.quietly("--all")
         found = []
         if again.code != 0 or again.statuses() != {NAME: "unchanged"}:
@@ -217,8 +226,8 @@ certificate = "home"
         if self.effects() != effects:
             found.append("a further run changes the host")
         if (after := self.files()) != before:
-            changed = [name for name in before | after if before.get(name) != after.get(name)]
-            found.append(f"a further run changes {changed}")
+            changed = {name for name in before | after if before.get(name) != after.get(name)}
+            found += [f"a further run changes {name}" for name in sorted(changed - unpinned)]
         return found
 
     def orders(self) -> list[str]:
@@ -340,7 +349,7 @@ class ApiSite(Site):
         found: dict[str, list[str]] = {}
         for entry in self.box.snapshot()["entries"].values():
             found.setdefault(entry["desc"], []).append(entry["leaf"])
-        ours = {} if self.is_router else {"by hand" if self.has_past else "home": [self.new]}
+        ours = {} if self.is_router else {"by hand" if self.has_past else "home": [self.current]}
         others = {} if self.is_router else {"", DECOY}
         kept = {desc: leaves for desc, leaves in found.items() if desc not in others}
         return [] if self.is_router or kept == ours else [f"it holds {kept} instead of {ours}"]

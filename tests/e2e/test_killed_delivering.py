@@ -19,7 +19,7 @@ from distributor.lab.diskstation import DiskStation
 from distributor.lab.factory import factory_certificate
 from distributor.lab.knobs import DSM62, DSM72, SRM13, Knobs, Profile
 from distributor.lab.material import Material
-from tests.certs import DAY, NOW, hierarchy, pem
+from tests.certs import DAY, NOW, hierarchy, pem, private_key
 from tests.contract.scenarios import bundle_of, is_exhaustive
 from tests.e2e.killing import Run
 from tests.e2e.killing_deliveries import NAME, ZONE, ApiSite, Certificates, Site
@@ -30,6 +30,7 @@ ALL = is_exhaustive()
 PARTS = 8 if ALL else 1
 IN_PART = 3
 """How many moments are tried on each kind of host, where not all are."""
+LAST_WRITE = "Certificate.import"
 QUICK = Knobs(restart_delay=0.01, restart_seconds=0.05)
 
 
@@ -69,8 +70,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     root = tmp_path_factory.mktemp("root") / "root.pem"
     root.write_bytes(pem(issuer.root))
     names = (ZONE, f"*.{ZONE}")
-    old = issuer.issue(names, key="rsa2048", not_after=NOW + 20 * DAY)
-    return Certificates(bundle_of(old), bundle_of(issuer.issue(names, key="rsa2048")), root)
+    old, new, newer = (
+        bundle_of(issuer.issue(names, key=private_key("rsa2048", number=number), not_after=end))
+        for number, end in enumerate((NOW + 20 * DAY, NOW + 80 * DAY, NOW + 90 * DAY))
+    )
+    return Certificates(old, new, newer, root)
 
 
 class Kind:
@@ -94,6 +98,11 @@ class Kind:
             site.rest()
             wrong = [*site.complaints(site.run()), *site.settled(), *site.orders()]
         return [f"{self.name}, killed at {moment!r}: {complaint}" for complaint in wrong]
+
+    def written(self) -> str:
+        """Return when the host has been given what it is to serve, and nobody has noted that."""
+        last = [one for one in self.unharmed.moments if one.startswith(f"got {NAME} {LAST_WRITE}")]
+        return last[-1]
 
     def in_part(self, part: int) -> list[str]:
         moments = self.unharmed.moments
@@ -128,4 +137,17 @@ def test_a_delivery_killed_anywhere_is_brought_to_its_end(
     chosen = kind.in_part(part)
     assert chosen
     wrong = [complaint for moment in chosen for complaint in kind.wrong_after(moment)]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_host_whose_delivery_was_killed_gets_what_is_current_by_then(
+    kind_of: Callable[[str], Kind], certificates: Certificates, name: str
+) -> None:
+    kind = kind_of(name)
+    with kind.site() as site:
+        site.killed_at(kind.written())
+        site.rest()
+        site.store(certificates.newer)
+        wrong = [*site.complaints(site.run()), *site.settled(), *site.orders()]
     assert not wrong, "\n".join(wrong)
