@@ -194,11 +194,11 @@ def trust_for(
 ) -> Trust:
     """Return whom to believe that it is `host`; raises Untrusted when there is no basis.
 
-    On top of the basis stand the leaves that this delivery may bring: the new one, and those
-    that a cut or undone change brought or brings back; and the leaf that a person pinned for this host, which is
-    its own even after a delivery. Only the usual roots vouch for a host that is
-    not pinned: a certificate's `ca_bundle` says where a delivered chain is to end, which for a CA
-    to rehearse with may be a root whose key everybody has; it never says whom to send a password.
+    On top of the basis stand the leaves that this delivery may bring: the new one, and those that a
+    cut or undone change brought or brings back; and the leaf that a person pinned for this host,
+    which is its own even after a delivery. Only the usual roots vouch for a host that is not
+    pinned: a certificate's `ca_bundle` says where a delivered chain is to end, which for a CA to
+    rehearse with may be a root whose key everybody has; it never says whom to send a password.
     """
     pinned = store.trust.pinned(host.name) if access.tls_pin is None else None
     verified = None

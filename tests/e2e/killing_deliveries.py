@@ -238,10 +238,8 @@ certificate = "home"
         """What nobody will read any more: temporary files, and snapshots saved in part."""
         found = [f"{name} stays" for name in self.files() if is_hidden(name)]
         snapshots = self.state / "snapshots"
-        for taken in snapshots.glob("*/*"):
-            if not (taken / "snapshot.json").is_file():
-                found.append(f"{taken.relative_to(self.state)} stays in part")
-        return found
+        cut = [one for one in snapshots.glob("*/*") if not (one / "snapshot.json").is_file()]
+        return [*found, *(f"{one.relative_to(self.state)} stays in part" for one in cut)]
 
     def snapshot(self) -> Snapshot | None:
         return Store(self.state).snapshots.last(NAME)
@@ -287,7 +285,9 @@ class ApiSite(Site):
         kind = "router" if self.is_router else "diskstation"
         wanted = [] if self.is_router else ["default = true"]
         named = f'server_name = "{NAME}.{ZONE}"'
-        ftps = f'  {{ address = "{self.box.address}:{self._ports[-1]}", {named}, service = "FTPS" }}'
+        ftps = (
+            f'  {{ address = "{self.box.address}:{self._ports[-1]}", {named}, service = "FTPS" }}'
+        )
         return [
             f'kind = "{kind}"',
             'via = "api"',

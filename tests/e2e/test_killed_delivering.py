@@ -8,7 +8,6 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
