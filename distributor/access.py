@@ -24,9 +24,9 @@ from distributor.model.errors import AuthRefused, Interrupted
 from distributor.model.host_keys import HostKeyTrust, host_key_trust_of, jump_trust_of
 from distributor.model.hosts import ApiAccess, Host, SecretRef, SocketAddress, SshAccess
 from distributor.model.secret import DeviceToken, Secret
+from distributor.model.state import LEAF
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
-from distributor.model.state import LEAF
 from distributor.model.trust import PinnedLeaf, Trust, own_leaf, trust_of
 from distributor.protocol.dsm_codes import LOGIN_REASONS
 from distributor.store import Store

@@ -26,12 +26,14 @@ _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}")
 def make_folder(folder: Path) -> None:
     """Create `folder` and what is missing above it, readable by the owner alone.
 
-    Raises StateError when it cannot be made, or when others may enter a folder that was there.
+    What is made outlives a power cut, so that what lies in it does. Raises StateError when it cannot be made, or when others may enter a folder that was there.
     """
     try:
         for missing in reversed([folder, *folder.parents]):
             if not missing.exists():
                 missing.mkdir(mode=FOLDER_MODE, exist_ok=True)
+                if os.access(missing.parent, os.R_OK):  # that of the first may be another's
+                    sync_folder(missing.parent)
         mode = folder.stat().st_mode
     except OSError as error:
         raise StateError(
