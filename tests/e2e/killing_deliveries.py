@@ -82,9 +82,14 @@ class Site(ABC):
     @property
     def current(self) -> str:
         """The leaf of what the store holds."""
-        stored = Store(self.state).bundles.current("home")
-        assert stored is not None
-        return fingerprint(stored.bundle.leaf)
+        return fingerprint(self.stored.leaf)
+
+    @property
+    def stored(self) -> Bundle:
+        """What the store holds."""
+        found = Store(self.state).bundles.current("home")
+        assert found is not None
+        return found.bundle
 
     @property
     @abstractmethod
@@ -123,6 +128,10 @@ class Site(ABC):
     @abstractmethod
     def rest(self) -> None:
         """Wait until what a killed run began there has ended."""
+
+    @abstractmethod
+    def recover(self) -> None:
+        """Wait for what the next run could not cope with, if there is such a thing."""
 
     def write(self, name: str, text: str) -> None:
         path = self.folder / name
@@ -360,6 +369,10 @@ class ApiSite(Site):
 
     def rest(self) -> None:
         self.box.wait_until_serving()
+
+    def recover(self) -> None:
+        """Wait for the web server: a host that restarts cannot be looked at."""
+        self.rest()
 
     @property
     def _ports(self) -> list[int]:

@@ -6,8 +6,8 @@ moments is tried on each kind of host, or each of them with DISTRIBUTE_EXHAUSTIV
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -20,17 +20,32 @@ from distributor.lab.knobs import DSM62, DSM72, SRM13, Knobs, Profile
 from distributor.lab.material import Material
 from tests.certs import DAY, NOW, hierarchy, pem, private_key
 from tests.contract.scenarios import bundle_of, is_exhaustive
+from tests.contract.ssh_diskstation_box import diskstation_box
+from tests.contract.ssh_diskstation_rig import Method
 from tests.e2e.killing import Run
+from tests.e2e.killing_by_ssh import DiskstationSite, RouterSite
 from tests.e2e.killing_deliveries import NAME, ZONE, ApiSite, Certificates, Site
-
-OpenSite = Callable[[Path, Certificates], AbstractContextManager[Site]]
+from tests.e2e.ssh_box import SshBox
+from tests.e2e.ssh_box_tree import Release
 
 ALL = is_exhaustive()
 PARTS = 8 if ALL else 1
 IN_PART = 3
 """How many moments are tried on each kind of host, where not all are."""
-LAST_WRITE = "Certificate.import"
 QUICK = Knobs(restart_delay=0.01, restart_seconds=0.05)
+
+
+class Boxes:
+    """One box of each release that is reached by SSH, when it is asked for."""
+
+    def __init__(self, running: ExitStack, make_folder: Callable[[], Path]) -> None:
+        self.diskstation = cache(
+            lambda release: running.enter_context(diskstation_box(make_folder(), release))
+        )
+        self.router = cache(lambda: running.enter_context(SshBox(make_folder(), "srm13")))
+
+
+OpenSite = Callable[[Path, Certificates, Boxes], AbstractContextManager[Site]]
 
 
 @cache
@@ -40,7 +55,7 @@ def shop_certificate(*, is_router: bool) -> Material:
 
 def by_api(profile: Profile, *, has_past: bool) -> OpenSite:
     @contextmanager
-    def opened(folder: Path, certificates: Certificates) -> Iterator[Site]:
+    def opened(folder: Path, certificates: Certificates, _boxes: Boxes) -> Iterator[Site]:
         is_router = profile.system == "srm"
         box = DiskStation(
             NAME,
@@ -55,12 +70,33 @@ def by_api(profile: Profile, *, has_past: bool) -> OpenSite:
     return opened
 
 
+def diskstation_by_ssh(release: Release, method: Method = "files") -> OpenSite:
+    @contextmanager
+    def opened(folder: Path, certificates: Certificates, boxes: Boxes) -> Iterator[Site]:
+        box = boxes.diskstation(release)
+        yield DiskstationSite(folder=folder, certificates=certificates, box=box, method=method)
+
+    return opened
+
+
+@contextmanager
+def router_by_ssh(folder: Path, certificates: Certificates, boxes: Boxes) -> Iterator[Site]:
+    yield RouterSite(folder=folder, certificates=certificates, box=boxes.router())
+
+
 KINDS: dict[str, OpenSite] = {
     "a DiskStation by API, adopted": by_api(DSM72, has_past=True),
     "a DiskStation by API, from the shop": by_api(DSM72, has_past=False),
     "an old DiskStation by API, adopted": by_api(DSM62, has_past=True),
     "a router by API": by_api(SRM13, has_past=True),
+    "a DiskStation by SSH": diskstation_by_ssh("dsm72"),
+    "a router by SSH": router_by_ssh,
 }
+if ALL:
+    KINDS |= {
+        "an old DiskStation by SSH": diskstation_by_ssh("dsm62"),
+        "a DiskStation by SSH, synowebapi": diskstation_by_ssh("dsm73", "synowebapi"),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +112,25 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(old, new, newer, root)
 
 
+def sent_content(moments: Sequence[str]) -> list[str]:
+    """Return when commands have ended to which content was sent."""
+    halves = [one for one in moments if one.startswith("half ")]
+    numbers = [
+        sum(
+            other.startswith("send ") and " command " in other
+            for other in moments[: moments.index(one)]
+        )
+        for one in halves
+    ]
+    return [f"got {NAME} command {number}" for number in numbers]
+
+
 class Kind:
     """One kind of host, and a run on it that nobody ends."""
 
-    def __init__(self, name: str, folder: Path, certificates: Certificates) -> None:
+    def __init__(self, name: str, folder: Path, certificates: Certificates, boxes: Boxes) -> None:
         self.name = name
+        self._boxes = boxes
         self._folder = folder
         self._certificates = certificates
         self._numbers = itertools.count()
@@ -89,19 +139,21 @@ class Kind:
             self.wrong = [*site.complaints(self.unharmed), *site.settled(), *site.orders()]
 
     def site(self) -> AbstractContextManager[Site]:
-        return KINDS[self.name](self._folder / f"site{next(self._numbers)}", self._certificates)
+        folder = self._folder / f"site{next(self._numbers)}"
+        return KINDS[self.name](folder, self._certificates, self._boxes)
 
     def wrong_after(self, moment: str) -> list[str]:
         with self.site() as site:
             site.killed_at(moment)
-            site.rest()
+            site.recover()
             wrong = [*site.complaints(site.run()), *site.settled(), *site.orders()]
         return [f"{self.name}, killed at {moment!r}: {complaint}" for complaint in wrong]
 
     def written(self) -> str:
         """Return when the host has been given what it is to serve, and nobody has noted that."""
-        last = [one for one in self.unharmed.moments if one.startswith(f"got {NAME} {LAST_WRITE}")]
-        return last[-1]
+        moments = self.unharmed.moments
+        imports = [one for one in moments if one.startswith(f"got {NAME} Certificate.import")]
+        return imports[-1] if imports else next(reversed(sent_content(moments)))
 
     def in_part(self, part: int) -> list[str]:
         moments = self.unharmed.moments
@@ -114,8 +166,10 @@ class Kind:
 @pytest.fixture(scope="module")
 def kind_of(
     tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
-) -> Callable[[str], Kind]:
-    return cache(lambda name: Kind(name, tmp_path_factory.mktemp("sites"), certificates))
+) -> Iterator[Callable[[str], Kind]]:
+    with ExitStack() as running:
+        boxes = Boxes(running, lambda: tmp_path_factory.mktemp("box"))
+        yield cache(lambda name: Kind(name, tmp_path_factory.mktemp("sites"), certificates, boxes))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -146,7 +200,7 @@ def test_a_host_whose_delivery_was_killed_gets_what_is_current_by_then(
     kind = kind_of(name)
     with kind.site() as site:
         site.killed_at(kind.written())
-        site.rest()
+        site.recover()
         site.store(certificates.newer)
         wrong = [*site.complaints(site.run()), *site.settled(), *site.orders()]
     assert not wrong, "\n".join(wrong)
