@@ -1,4 +1,4 @@
-"""Deliveries by SSH to virtual boxes, ended where a test says, as those of killing_deliveries.py."""
+"""Deliveries by SSH, ended where a test says, as those of killing_deliveries.py."""
 
 import time
 from abc import abstractmethod
@@ -11,9 +11,10 @@ from distributor.model.bundle import Bundle
 from tests.contract.router_ssh_rig import CHAIN_FILE, KEY_FILE, LEAF_FILE, SSL
 from tests.contract.scenarios import DSM, FTPS, STRANGERS, Placed, Scenario
 from tests.contract.ssh_boxes import scenario_for
-from tests.contract.ssh_diskstation_box import OWN, DiskstationBox
+from tests.contract.ssh_diskstation_box import OWN, DiskstationBox, issued_of
 from tests.e2e import ssh_box_tree as tree
 from tests.e2e.killing_deliveries import ZONE, Site
+from tests.e2e.proxy_house import APP, BASE, FULL, KEY, RELOAD, ProxyHouse
 from tests.e2e.ssh_box import SshBox
 from tests.e2e.ssh_box_people import Person
 from tests.e2e.ssh_box_root import Facts
@@ -217,3 +218,63 @@ class RouterSite(SshSite):
     def untouched(self) -> Any:
         ours = (LEAF_FILE, KEY_FILE, CHAIN_FILE)
         return self.around(lambda path: path.startswith("/usr/syno") and path not in ours)
+
+
+@dataclass(kw_only=True)
+class ProxySite(Site):
+    """A Linux host whose proxy reads PEM files, and is told to by a command."""
+
+    proxy: ProxyHouse
+
+    @property
+    def port(self) -> str:
+        return f"{self.proxy.sshd.port}/ssh"
+
+    @property
+    def password(self) -> str:
+        return ""
+
+    def host_lines(self) -> list[str]:
+        place = f'{{ address = "127.0.0.1:{self.proxy.port}", server_name = "{APP}" }}'
+        return [
+            'kind = "files"',
+            'via = "ssh"',
+            'address = "127.0.0.1"',
+            f"port = {self.proxy.sshd.port}",
+            f'host_key = "{self.proxy.sshd.host_key_fingerprint}"',
+            'user = "web"',
+            f"identity = {{ file = '{self.proxy.folder / 'id_web'}' }}",
+            f'fullchain = "{FULL}"',
+            f'private_key = "{KEY}"',
+            f'reload = "{RELOAD}"',
+            f"endpoints = [{place}]",
+        ]
+
+    def prepare(self) -> None:
+        self.proxy.begin(issued_of(self.certificates.old))
+
+    def served(self) -> set[str | None]:
+        if self.proxy.serves(self.current):
+            return {self.current}
+        root = self.certificates.root
+        return {verified_leaf("127.0.0.1", self.proxy.port, APP, root)}
+
+    def untouched(self) -> Any:
+        """Rights of its files, and that no others are there."""
+        return {path: rights for path, (rights, _) in self.proxy.files().items()}
+
+    def held(self) -> list[str]:
+        key = self.stored.private_key_pem.reveal()
+        wanted = {FULL: self.stored.fullchain_pem.decode(), KEY: key}
+        wrong = [path for path, text in wanted.items() if self.proxy.read(path) != text]
+        found = self.proxy.sshd.as_root(f"find {BASE}/certs -name '*{STAGED}*' -o -name lock")
+        return [f"{path} is not of the current certificate" for path in wrong] + found.split()
+
+    def effects(self) -> Any:
+        return self.proxy.reloads, self.proxy.files()
+
+    def rest(self) -> None:
+        """Do nothing: what is left running is a matter of milliseconds."""
+
+    def recover(self) -> None:
+        """Wait for nothing."""

@@ -18,7 +18,7 @@ from distributor.lab.diskstation import ADMIN, DiskStation
 from distributor.model.bundle import Bundle, fingerprint, key_type
 from distributor.model.snapshot import Snapshot
 from distributor.store import Store
-from tests.certs import hierarchy
+from tests.certs import Authority, hierarchy
 from tests.e2e.killing import (
     KILLED,
     LAUNCHER,
@@ -43,6 +43,7 @@ WELL = {"changed", "unchanged"}
 class Certificates:
     """What the host has, what it is to get, what comes after that, and the file of their root."""
 
+    issuer: Authority
     old: Bundle
     new: Bundle
     newer: Bundle
@@ -262,10 +263,12 @@ certificate = "home"
 
 
 def is_polled(moment: str) -> bool:
-    """Tell whether a run may end without such a moment: it depends on how fast others are."""
+    """Tell whether a run may end without such a moment: it depends on how fast others are.
+
+    While a box restarts it is asked again, and what was lost on the way is sent again.
+    """
     what, _, ordinal = moment.rpartition(" ")
-    repeated = ("Certificate.list", "CRT.list", "Info.query", "Auth.login", "Auth.logout")
-    return int(ordinal) > 1 and what.endswith(repeated)
+    return int(ordinal) > 1 and f" {NAME} " in what and "command" not in what
 
 
 @dataclass(kw_only=True)

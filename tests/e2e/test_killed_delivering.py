@@ -6,7 +6,7 @@ moments is tried on each kind of host, or each of them with DISTRIBUTE_EXHAUSTIV
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -23,15 +23,17 @@ from tests.contract.scenarios import bundle_of, is_exhaustive
 from tests.contract.ssh_diskstation_box import diskstation_box
 from tests.contract.ssh_diskstation_rig import Method
 from tests.e2e.killing import Run
-from tests.e2e.killing_by_ssh import DiskstationSite, RouterSite
+from tests.e2e.killing_by_ssh import DiskstationSite, ProxySite, RouterSite
 from tests.e2e.killing_deliveries import NAME, ZONE, ApiSite, Certificates, Site
+from tests.e2e.proxy_house import ProxyHouse
 from tests.e2e.ssh_box import SshBox
 from tests.e2e.ssh_box_tree import Release
+from tests.e2e.sshd import Sshd
 
 ALL = is_exhaustive()
 PARTS = 8 if ALL else 1
-IN_PART = 3
-"""How many moments are tried on each kind of host, where not all are."""
+IN_PART = 1
+"""How many moments are tried on each kind of host besides its last write, where not all are."""
 QUICK = Knobs(restart_delay=0.01, restart_seconds=0.05)
 
 
@@ -84,6 +86,15 @@ def router_by_ssh(folder: Path, certificates: Certificates, boxes: Boxes) -> Ite
     yield RouterSite(folder=folder, certificates=certificates, box=boxes.router())
 
 
+@contextmanager
+def files_by_ssh(folder: Path, certificates: Certificates, _boxes: Boxes) -> Iterator[Site]:
+    place = folder.with_name(f"{folder.name}-proxy")
+    place.mkdir(mode=0o700)
+    with Sshd(place / "sshd", ProxyHouse.users(place)) as sshd:
+        proxy = ProxyHouse(place, sshd, certificates.issuer)
+        yield ProxySite(folder=folder, certificates=certificates, proxy=proxy)
+
+
 KINDS: dict[str, OpenSite] = {
     "a DiskStation by API, adopted": by_api(DSM72, has_past=True),
     "a DiskStation by API, from the shop": by_api(DSM72, has_past=False),
@@ -91,6 +102,7 @@ KINDS: dict[str, OpenSite] = {
     "a router by API": by_api(SRM13, has_past=True),
     "a DiskStation by SSH": diskstation_by_ssh("dsm72"),
     "a router by SSH": router_by_ssh,
+    "PEM files by SSH": files_by_ssh,
 }
 if ALL:
     KINDS |= {
@@ -109,20 +121,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         bundle_of(issuer.issue(names, key=private_key("rsa2048", number=number), not_after=end))
         for number, end in enumerate((NOW + 20 * DAY, NOW + 80 * DAY, NOW + 90 * DAY))
     )
-    return Certificates(old, new, newer, root)
-
-
-def sent_content(moments: Sequence[str]) -> list[str]:
-    """Return when commands have ended to which content was sent."""
-    halves = [one for one in moments if one.startswith("half ")]
-    numbers = [
-        sum(
-            other.startswith("send ") and " command " in other
-            for other in moments[: moments.index(one)]
-        )
-        for one in halves
-    ]
-    return [f"got {NAME} command {number}" for number in numbers]
+    return Certificates(issuer, old, new, newer, root)
 
 
 class Kind:
@@ -149,18 +148,23 @@ class Kind:
             wrong = [*site.complaints(site.run()), *site.settled(), *site.orders()]
         return [f"{self.name}, killed at {moment!r}: {complaint}" for complaint in wrong]
 
-    def written(self) -> str:
-        """Return when the host has been given what it is to serve, and nobody has noted that."""
+    def written(self) -> int:
+        """Return where the last content to be served is on its way, and nobody has answered."""
         moments = self.unharmed.moments
-        imports = [one for one in moments if one.startswith(f"got {NAME} Certificate.import")]
-        return imports[-1] if imports else next(reversed(sent_content(moments)))
+        to_host = [
+            number
+            for number, moment in enumerate(moments)
+            if moment.startswith((f"sent {NAME} Certificate.import", f"half {NAME}"))
+        ]
+        is_half = moments[to_host[-1]].startswith("half")
+        return to_host[-1] + is_half
 
     def in_part(self, part: int) -> list[str]:
         moments = self.unharmed.moments
         if ALL:
             return list(moments[part::PARTS])
         seeded = random.Random(self.name)  # noqa: S311 - the same part each time
-        return seeded.sample(moments, IN_PART)
+        return [moments[self.written()], *seeded.sample(moments, IN_PART)]
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +203,7 @@ def test_a_host_whose_delivery_was_killed_gets_what_is_current_by_then(
 ) -> None:
     kind = kind_of(name)
     with kind.site() as site:
-        site.killed_at(kind.written())
+        site.killed_at(kind.unharmed.moments[kind.written() + 1])
         site.recover()
         site.store(certificates.newer)
         wrong = [*site.complaints(site.run()), *site.settled(), *site.orders()]
