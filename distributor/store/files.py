@@ -26,7 +26,8 @@ _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}")
 def make_folder(folder: Path) -> None:
     """Create `folder` and what is missing above it, readable by the owner alone.
 
-    What is made outlives a power cut, so that what lies in it does. Raises StateError when it cannot be made, or when others may enter a folder that was there.
+    What is made outlives a power cut, so that what lies in it does. Raises StateError when it
+    cannot be made, or when others may enter a folder that was there.
     """
     try:
         for missing in reversed([folder, *folder.parents]):

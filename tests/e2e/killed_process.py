@@ -125,7 +125,7 @@ def watch_requests(moments: Moments, hosts: Mapping[int, str]) -> None:
         return read_answer(connection)
 
     requests.Session.send = watched  # type: ignore[assignment,method-assign]  # from outside
-    http.client.HTTPConnection.getresponse = about_to_read  # type: ignore[method-assign]  # too
+    http.client.HTTPConnection.getresponse = about_to_read  # type: ignore[assignment,method-assign]  # too
 
 
 def _resource(request: requests.PreparedRequest, hosts: Mapping[int, str]) -> tuple[str, bool]:
@@ -169,8 +169,8 @@ def watch_commands(moments: Moments, hosts: Mapping[int, str]) -> None:
         moments.meet(f"sent {under_way.name}")
 
     SshSession.run = watched  # type: ignore[method-assign,assignment]  # from outside
-    Exchange._send = halved  # type: ignore[method-assign]  # from outside
-    Exchange._end_stdin = ended  # type: ignore[method-assign]  # from outside
+    Exchange._send = halved  # type: ignore[assignment,method-assign]  # from outside
+    Exchange._end_stdin = ended  # type: ignore[assignment,method-assign]  # from outside
 
 
 def _shown(command: Sequence[str]) -> tuple[str, str]:

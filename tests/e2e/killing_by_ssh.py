@@ -94,10 +94,13 @@ class SshSite(Site):
             for path, content in self.wanted(stored).items()
             if self.box.read(path).strip() != content.strip()
         ]
-        mine = [path for path in self.box.files() if STAGED in path]
-        locks = [f"{self.own_folder}/{name}" for name in ("lock", "work")]
-        locks = [one for one in locks if one in self.box.files(self.own_folder)]
-        return [*wrong, *(f"{path} stays on the host" for path in (*mine, *locks))]
+        left = [path for path in self.box.files() if STAGED in path]
+        return [*wrong, *(f"{path} stays on the host" for path in left)]
+
+    def locks(self) -> list[str]:
+        there = self.box.files(self.own_folder)
+        paths = (f"{self.own_folder}/{name}" for name in ("lock", "work"))
+        return [f"{path} stays on the host" for path in paths if path in there]
 
     def effects(self) -> Any:
         self.rest()
@@ -267,8 +270,15 @@ class ProxySite(Site):
         key = self.stored.private_key_pem.reveal()
         wanted = {FULL: self.stored.fullchain_pem.decode(), KEY: key}
         wrong = [path for path, text in wanted.items() if self.proxy.read(path) != text]
-        found = self.proxy.sshd.as_root(f"find {BASE}/certs -name '*{STAGED}*' -o -name lock")
-        return [f"{path} is not of the current certificate" for path in wrong] + found.split()
+        left = self.proxy.sshd.as_root(f"find {BASE}/certs -name '*{STAGED}*'").split()
+        return [
+            *(f"{path} is not of the current certificate" for path in wrong),
+            *(f"{path} stays on the host" for path in left),
+        ]
+
+    def locks(self) -> list[str]:
+        found = self.proxy.sshd.as_root(f"find {BASE}/certs -name lock -o -name work")
+        return [f"{path} stays on the host" for path in found.split()]
 
     def effects(self) -> Any:
         return self.proxy.reloads, self.proxy.files()

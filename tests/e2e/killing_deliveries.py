@@ -122,6 +122,10 @@ class Site(ABC):
     def held(self) -> list[str]:
         """What is wrong with what it holds, but for the decoys."""
 
+    def locks(self) -> list[str]:
+        """What of a run's own would make other controllers wait."""
+        return []
+
     @abstractmethod
     def effects(self) -> Any:
         """All that was ever changed or restarted there."""
@@ -219,6 +223,8 @@ certificate = "home"
             return [f"it does not come to its end: {last}"]
         (told,) = json.loads(last.out)["hosts"]
         found = [] if told["status"] in WELL else [f"it ends {told['status']}"]
+        # A run that finds nothing to do takes no lock, and leaves one that does no harm.
+        found += self.locks() if told["status"] == "changed" else []
         if (served := self.served()) != {self.current}:
             found.append(f"it serves {served}")
         if self.untouched() != self.decoys:

@@ -208,3 +208,17 @@ def test_a_host_whose_delivery_was_killed_gets_what_is_current_by_then(
         site.store(certificates.newer)
         wrong = [*site.complaints(site.run()), *site.settled(), *site.orders()]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", [one for one in KINDS if "SSH" in one])
+def test_a_lock_that_a_killed_run_left_on_the_host_keeps_the_next_one_from_nothing(
+    kind_of: Callable[[str], Kind], certificates: Certificates, name: str
+) -> None:
+    kind = kind_of(name)
+    with kind.site() as site:
+        release = [one for one in kind.unharmed.moments if one.startswith(f"send {NAME}")][-1]
+        site.killed_at(release)
+        assert site.locks()
+        site.store(certificates.newer)
+        wrong = [*site.complaints(site.run()), *site.settled(), *site.orders()]
+    assert not wrong, "\n".join(wrong)

@@ -247,7 +247,11 @@ class Fleet:
     def _run(self, night: Night, named: frozenset[str]) -> Report | None:
         """Return the report, or None where the run was killed."""
         steps = Steps(night.killed_at)
-        store, now = self.store(), lambda: self.clock.now() + night.skew
+        store = self.store()
+
+        def now() -> datetime:
+            return self.clock.now() + night.skew
+
         source = replace(self.world.source(), store=store, now=now)
         for ca in self.world.cas:
             ca.on_request = steps.step
@@ -295,9 +299,10 @@ class Fleet:
 
 
 def _words(at: datetime, report: Report) -> list[str]:
-    ends = [(one.name, one.status, one.error) for one in report.certificates]
-    ends += [(one.host, one.status, one.error) for one in report.hosts]
-    return [f"{at:%m-%d} {name} {status} {error or ''}" for name, status, error in ends]
+    return [
+        *(f"{at:%m-%d} {one.name} {one.status} {one.error or ''}" for one in report.certificates),
+        *(f"{at:%m-%d} {one.host} {one.status} {one.error or ''}" for one in report.hosts),
+    ]
 
 
 class Deaf:

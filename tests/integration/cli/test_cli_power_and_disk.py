@@ -23,9 +23,8 @@ from tests.integration.cli.test_cli_processes import is_importing, started, wait
 
 WRITES = 24
 """More files than the first run of a house with a CA writes."""
-CHOSEN = (
-    range(1, WRITES) if is_exhaustive() else sorted(random.Random("disk").sample(range(1, 16), 3))
-)  # noqa: S311, E501 - the same part each time
+SEEDED = random.Random("disk")  # noqa: S311 - the same part each time
+CHOSEN = range(1, WRITES) if is_exhaustive() else sorted(SEEDED.sample(range(1, 16), 3))
 
 Deed = Literal["sync", "make", "rename", "write host"]
 
