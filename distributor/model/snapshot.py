@@ -8,6 +8,7 @@ from typing import Any
 from distributor.model.bundle import Bundle
 from distributor.model.errors import StateError
 from distributor.model.state import UNREADABLE, Address, FactValue, State
+from distributor.model.text import printable
 from distributor.model.times import from_rfc3339, rfc3339
 
 
@@ -45,7 +46,7 @@ def snapshot_from_json(data: Any, pairs: Mapping[Address, Bundle]) -> Snapshot:
     """Return the snapshot that `snapshot_as_json` wrote; raises StateError for anything else."""
     try:
         if data["version"] != 0:
-            raise StateError(f"a snapshot of version {data['version']} cannot be read")
+            raise StateError(f"a snapshot of version {printable(data['version'])} cannot be read")
         before = {
             _address_from_json(item["address"]): {
                 name: _value_from_json(value) for name, value in item["facts"].items()
@@ -53,13 +54,13 @@ def snapshot_from_json(data: Any, pairs: Mapping[Address, Bundle]) -> Snapshot:
             for item in data["before"]
         }
         return Snapshot(
-            host=data["host"],
+            host=_text(data["host"]),
             taken=from_rfc3339(data["taken"]),
             before=State(before),
             creates=tuple(_address_from_json(item) for item in data["creates"]),
             pairs=pairs,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise StateError("a snapshot cannot be read") from error
 
 
@@ -71,7 +72,14 @@ def _address_from_json(data: Any) -> Address:
     kind, name, identifier = data
     if kind not in {"certificate", "service", "default certificate", "file"}:
         raise ValueError(kind)
-    return Address(kind, str(name), str(identifier))
+    return Address(kind, _text(name), _text(identifier))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    value.encode("utf-8")  # raises ValueError for half of a surrogate pair
+    return value
 
 
 def _value_as_json(value: FactValue) -> object:
@@ -86,7 +94,7 @@ def _value_from_json(value: Any) -> FactValue:
     if isinstance(value, str | bool):
         return value
     if isinstance(value, list):
-        return tuple(str(item) for item in value)
+        return tuple(map(_text, value))
     if "address" in value:
         return _address_from_json(value["address"])
     return UNREADABLE

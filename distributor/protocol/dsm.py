@@ -166,10 +166,15 @@ def parse_login(data: Mapping[str, Any]) -> Login:
 
 
 def parse_device_id(data: Mapping[str, Any]) -> Secret | None:
-    """Return the device id of a login with a code: `device_id` on DSM 7, `did` on DSM 6."""
+    """Return the device id of a login with a code: `device_id` on DSM 7, `did` on DSM 6.
+
+    None where there is none, or one that cannot be sent back as UTF-8.
+    """
     for key in ("device_id", "did"):
-        if isinstance(data.get(key), str) and data[key]:
-            return Secret(data[key])
+        try:
+            return Secret(_text(data.get(key), least=1))
+        except (TypeError, ValueError):
+            continue
     return None
 
 

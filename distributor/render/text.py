@@ -36,11 +36,11 @@ def report_lines(report: Report, now: datetime, *, details: bool = False) -> Ite
 def certificate_lines(outcome: CertificateOutcome, now: datetime) -> Iterator[Text]:
     """Give the lines of one certificate."""
     line = _head(outcome.status, f"certificate {outcome.name}")
-    parts = [outcome.reason] if outcome.reason else []
+    parts = [printable(outcome.reason, 1000)] if outcome.reason else []
     if outcome.certificate is not None:
         parts.append(certificate_text(outcome.certificate, now))
     if outcome.outlook is not None:
-        parts.append(f"renewal {outcome.outlook}")
+        parts.append(printable(f"renewal {outcome.outlook}", 1000))
     yield line.append("; ".join(parts))
     if outcome.error is not None:
         yield from error_lines(outcome.error, "  ")
@@ -60,7 +60,7 @@ def host_lines(outcome: Outcome, *, details: bool) -> Iterator[Text]:
     if outcome.plan is not None and (details or outcome.status in _SHOWS_PLAN):
         yield from plan_lines(outcome.plan)
     for hazard in outcome.hazards:
-        yield Text(f"    ! {hazard}", style="yellow")
+        yield Text(f"    ! {printable(hazard, 1000)}", style="yellow")
     if outcome.error is not None:
         yield from error_lines(outcome.error, "    ")
     for warning in outcome.warnings:
@@ -94,7 +94,7 @@ def plan_lines(plan: Plan) -> Iterator[Text]:
 
 def error_lines(error: DistributorError, indent: str) -> Iterator[Text]:
     """Give what happened, and what to do next."""
-    step = f" [{error.step}]" if error.step else ""
+    step = f" [{printable(error.step)}]" if error.step else ""
     yield Text(f"{indent}{error.kind}{step}: {printable(error.message, 1000)}", style="red")
     if error.hint:
         yield Text(f"{indent}try: {printable(error.hint, 1000)}")
@@ -118,6 +118,7 @@ def _done(plan: Plan) -> str:
 
 
 def _change_lines(change: Change) -> Iterator[Text]:
+    fact = printable(change.fact)
     if (
         change.fact == NAMES
         and isinstance(change.before, tuple)
@@ -127,22 +128,22 @@ def _change_lines(change: Change) -> Iterator[Text]:
         gained = [name for name in change.after if name not in change.before]
         shown = [f"+{printable(name)}" for name in gained]
         shown += [f"-{printable(name)}" for name in lost]
-        yield Text(f"        {change.fact:12} {' '.join(shown)}")
+        yield Text(f"        {fact:12} {' '.join(shown)}")
         return
     before = f"{fact_text(change.before)} -> " if change.before is not None else ""
-    yield Text(f"        {change.fact:12} {before}{fact_text(change.after)}")
+    yield Text(f"        {fact:12} {before}{fact_text(change.after)}")
 
 
 def _head(status: str, name: str) -> Text:
     style = STYLES[status]  # type: ignore[index]  # statuses are literals; the table has them all
-    return Text(f"{status:{_WIDTH}}", style=style).append(f"  {name}  ", style="bold")
+    return Text(f"{status:{_WIDTH}}", style=style).append(f"  {printable(name)}  ", style="bold")
 
 
 def _summary(report: Report, now: datetime) -> Text:
     counts = [f"{report.summary[status]} {status}" for status in sorted(report.summary)]
     current = [one for one in report.certificates if one.status == "current" and one.certificate]
     shown = [
-        f"{one.name}: {certificate_text(one.certificate, now)}"
+        f"{printable(one.name)}: {certificate_text(one.certificate, now)}"
         for one in current
         if one.certificate is not None
     ]

@@ -26,12 +26,14 @@ from distributor.model.revocation import Revocation, revocation_as_json, revocat
 from distributor.model.secret import Secret
 from distributor.model.times import rfc3339
 from distributor.store.files import (
+    DAMAGED,
     is_temporary,
     make_folder,
     read,
     remove,
     remove_folder,
     sync_folder,
+    text,
     write,
 )
 
@@ -187,8 +189,9 @@ class Bundles:
             )
         try:
             about = json.loads(origin)
-            ca, profile, order = str(about["ca"]), about.get("profile"), about.get("order")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            ca, profile, order = text(about["ca"]), about.get("profile"), about.get("order")
+            _ = [text(one) for one in (profile, order) if one is not None]
+        except DAMAGED as error:
             raise StateError(
                 f"{folder / _LAST} cannot be read",
                 hint=f"remove {folder.parent / 'current'} to obtain a new certificate",
@@ -302,7 +305,7 @@ def _revocation(version: Path) -> Revocation | None:
         return None
     try:
         return revocation_from_json(json.loads(written))
-    except (ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         raise StateError(
             f"{version / _REVOKED} cannot be read",
             hint="remove it, and revoke the certificate again: distribute revoke",

@@ -16,6 +16,15 @@ FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 _SHARED: Final = ".window.json."
 """Begins the temporary name of the one file in a folder below that is written without the lock."""
+DAMAGED: Final = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What reading the content of a file raises that is not as it was written."""
 LEFTOVER_SECONDS: Final = 86_400.0
 """A temporary file older than this is of a process that was killed: a write takes milliseconds."""
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}")
@@ -97,6 +106,14 @@ def read(path: Path) -> bytes | None:
         raise StateError(
             f"cannot read {path}: {error.strerror}", hint="check its owner and mode"
         ) from error
+
+
+def text(value: object) -> str:
+    """Return a text that can be written as UTF-8; raises TypeError or ValueError for all else."""
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    value.encode("utf-8")  # raises ValueError for half of a surrogate pair
+    return value
 
 
 def rename(old: Path, new: Path) -> None:

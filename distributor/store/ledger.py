@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from distributor.model.budget import Event, EventKind, pruned
 from distributor.model.errors import StateError
-from distributor.store.files import read, write
+from distributor.store.files import DAMAGED, read, text, write
 
 
 class Ledger:
@@ -44,7 +44,7 @@ class Ledger:
             return ()
         try:
             return tuple(map(_event, json.loads(content)["events"]))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except DAMAGED as error:
             raise StateError(
                 f"{self._path} cannot be read",
                 hint="remove it: what was ordered lately, and what failed, is then forgotten, and "
@@ -69,10 +69,10 @@ def _event(data: Any) -> Event:
     return Event(
         at=_moment(data["at"]),
         kind=kind,
-        ca=_text(data["ca"]),
-        account=_text(data.get("account", "")),
+        ca=text(data["ca"]),
+        account=text(data.get("account", "")),
         names=_texts(data.get("names", [])),
-        certificate=_text(data.get("certificate", "")),
+        certificate=text(data.get("certificate", "")),
         until=_moment(data["until"]) if "until" in data else None,
         identifiers=_texts(data.get("identifiers", [])),
         renewal=_flag(data["renewal"]),
@@ -80,8 +80,8 @@ def _event(data: Any) -> Event:
     )
 
 
-def _moment(text: Any) -> datetime:
-    moment = datetime.fromisoformat(text)
+def _moment(written: Any) -> datetime:
+    moment = datetime.fromisoformat(written)
     if moment.tzinfo is None:
         raise ValueError("a time of no zone")
     return moment
@@ -93,13 +93,7 @@ def _flag(value: Any) -> bool:
     return value
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("no text")
-    return value
-
-
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise TypeError("no list")
-    return tuple(map(_text, value))
+    return tuple(map(text, value))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from distributor.model.errors import StateError
 from distributor.model.secret import Secret
-from distributor.store.files import read, remove, write
+from distributor.store.files import DAMAGED, read, remove, text, write
 
 _CHALLENGES: Final = "challenges.json"
 
@@ -95,7 +95,7 @@ class OrderJournal:
         try:
             data = json.loads(written)
             return {name: _texts(values) for name, values in data["challenges"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except DAMAGED as error:
             raise StateError(
                 f"{self._folder / name / _CHALLENGES} cannot be read",
                 hint="remove it, and the TXT records _acme-challenge of this certificate's names",
@@ -127,16 +127,16 @@ class OrderJournal:
         try:
             data = json.loads(written)
             return PendingOrder(
-                directory_url=data["directory"],
-                names=tuple(data["names"]),
-                key_type=data["key_type"],
-                private_key_pem=Secret(data["private_key"]),
+                directory_url=text(data["directory"]),
+                names=_texts(data["names"]),
+                key_type=text(data["key_type"]),
+                private_key_pem=Secret(text(data["private_key"])),
                 csr_pem=data["request"].encode("ascii"),
-                profile=data["profile"],
-                is_asked=data["asked"],
-                url=data["url"],
+                profile=None if data["profile"] is None else text(data["profile"]),
+                is_asked=_flag(data["asked"]),
+                url=None if data["url"] is None else text(data["url"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except DAMAGED:
             # Not chained: the cause could quote the key.
             raise StateError(
                 f"{path} cannot be read", hint="remove it: a new order is made"
@@ -144,6 +144,12 @@ class OrderJournal:
 
 
 def _texts(values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise TypeError("no list of texts")
-    return tuple(values)
+    if not isinstance(values, list):
+        raise TypeError("no list")
+    return tuple(map(text, values))
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("neither true nor false")
+    return value

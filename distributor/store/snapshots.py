@@ -8,7 +8,7 @@ from distributor.model.bundle import Bundle, assemble
 from distributor.model.errors import StateError
 from distributor.model.snapshot import Snapshot, snapshot_as_json, snapshot_from_json
 from distributor.model.state import LEAF, Address, address_key
-from distributor.store.files import make_folder, read, write
+from distributor.store.files import DAMAGED, make_folder, read, write
 
 _FILE = "snapshot.json"
 
@@ -57,7 +57,7 @@ class Snapshots:
 def _loaded(folder: Path, written: bytes) -> Snapshot:
     try:
         data = json.loads(written)
-    except ValueError as error:
+    except DAMAGED as error:
         raise StateError(f"{folder / _FILE} cannot be read", hint=f"remove {folder}") from error
     bare = snapshot_from_json(data, {})
     pairs = {

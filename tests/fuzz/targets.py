@@ -1,0 +1,18 @@
+"""All inputs that come from outside, by name."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from tests.fuzz import authority, certificates, devices, nameserving, texts
+from tests.fuzz.judging import Target
+
+TARGETS: Final[Mapping[str, Target]] = {
+    **devices.TARGETS,
+    **certificates.TARGETS,
+    **texts.TARGETS,
+    **authority.TARGETS,
+    **nameserving.TARGETS,
+}
+FOUND: Final = Path(__file__).parents[1] / "corpora" / "fuzz"
+"""Inputs that showed a mistake once, in a folder for each target; they are tried for ever."""
