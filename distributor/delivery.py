@@ -11,7 +11,9 @@ from distributor.model.bundle import Bundle, Certificate
 from distributor.model.choice import services_behind
 from distributor.model.endpoints import Served, all_serve, astray_error
 from distributor.model.errors import (
+    Busy,
     DistributorError,
+    PlanError,
     RollbackFailed,
     StalePlan,
     Unreachable,
@@ -166,7 +168,10 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
         try:
             with known_errors(f"host={host.name}"):
                 tools.step(host.name, "changing")
-                visit.session.apply(plan, bundles)
+                untouched = _apply(visit, bundles)
+                if untouched is not None:
+                    ended = "failed" if isinstance(untouched, Busy) else "refused"
+                    return _ended(visit, began, status=ended, error=untouched)
                 tools.step(host.name, "proving")
                 served, state = _verified(visit, tools)
         except DistributorError as error:
@@ -186,6 +191,15 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
             proof=proof,
             warnings=(*kept, *unproved(proof), *_remember(host, tools)),
         )
+
+
+def _apply(visit: Visit, bundles: Mapping[str, Bundle]) -> PlanError | None:
+    """Make the changes; return why none of them was begun, if so."""
+    try:
+        visit.session.apply(visit.plan, bundles)
+    except PlanError as error:
+        return error
+    return None
 
 
 def new_outcome(host: Host, status: HostStatus, error: DistributorError | None = None) -> Outcome:

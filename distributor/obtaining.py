@@ -54,7 +54,7 @@ class Terms(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssueTerms:
-    """Terms of a run that delivers nothing."""
+    """What a command says of the certificates."""
 
     renew_now: bool
     asked_for: frozenset[str] = frozenset()
@@ -128,11 +128,11 @@ def _obtained(
     try:
         ready = source.current()
         renewal = _renewal(source, ready, hints, terms, now())
-        if not terms.dry_run:
-            for line in source.tidy():
-                listener.certificate(name, line)
     except DistributorError as error:
         return Obtained(outcome=CertificateOutcome(name=name, status="failed", error=error))
+    if not terms.dry_run:
+        for line in _tidied(source):
+            listener.certificate(name, line)
     if renewal is None:
         return _current(source, ready, terms, now(), reason="")
     if terms.dry_run and not renewal.forecast.names:
@@ -156,6 +156,14 @@ def _obtained(
         )
         return Obtained(outcome=outcome, certificate=renewal.forecast, as_reviewed=is_reviewed)
     return _renewed(source, ready, renewal, terms, listener, stop, now)
+
+
+def _tidied(source: Source) -> tuple[str, ...]:
+    """Clean up after earlier runs; what cannot be is told, and keeps nothing from its host."""
+    try:
+        return source.tidy()
+    except DistributorError as error:
+        return (f"what an earlier run left could not be looked through: {error}",)
 
 
 def _renewal(

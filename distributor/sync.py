@@ -26,7 +26,7 @@ from distributor.model.holds import held, next_hold
 from distributor.model.hosts import Host, Rollout
 from distributor.model.report import HostStatus, Outcome, Report
 from distributor.model.reviewed import Reviewed
-from distributor.obtaining import Obtained, obtain_each
+from distributor.obtaining import IssueTerms, Obtained, obtain_each
 from distributor.rollout import roll_out
 from distributor.sources.contract import Source
 from distributor.unexpected import known_errors
@@ -57,11 +57,8 @@ class Run:
     rollout: Rollout
     dry_run: bool = False
     no_renew: bool = False
-    renew_now: bool = False
     accepted: Mapping[str, frozenset[str]]
     """Hazards accepted on the command line, by host."""
-    asked_for: frozenset[str] = frozenset()
-    """Certificates that the command names, which are tried whatever failed before."""
     named: frozenset[str] = frozenset()
     """Hosts that the command names, which are tried even if they are held."""
     reviewed: Reviewed | None = None
@@ -77,7 +74,10 @@ def run(
 ) -> Report:
     """Do all of it, and return what became of every certificate and host."""
     started, began = now(), monotonic()
-    obtained = obtain_each(order.sources, order, progress, stop, now)
+    terms = IssueTerms(
+        dry_run=order.dry_run, no_renew=order.no_renew, renew_now=False, reviewed=order.reviewed
+    )
+    obtained = obtain_each(order.sources, terms, progress, stop, now)
     tools = make_tools(obtained)
     looked_at = _observe_all(order, obtained, tools, progress, stop)
     outcomes = _deliver_all(order, obtained, looked_at, tools, progress, stop)

@@ -3,7 +3,7 @@
 import platform
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from distributor.access import (
     trust_for,
     utc_now,
 )
-from distributor.clients.acme_directory import require_directory
+from distributor.clients.acme_directory import require_ca
 from distributor.clients.acme_renewal_info import renewal_info
 from distributor.clients.certificate_authority import CertificateAuthority, ExternalAccountKey
 from distributor.clients.dsm import DsmSession
@@ -57,10 +57,11 @@ from distributor.model.web import Front, PlainAnswer
 from distributor.obtaining import Obtained
 from distributor.sources.acme import Acme
 from distributor.sources.acme_account import StoredAccount
+from distributor.sources.acme_leftovers import remove_leftovers
 from distributor.sources.contract import Source
 from distributor.sources.diskstation import Diskstation
 from distributor.sources.files import Files
-from distributor.store import Store
+from distributor.store import Publisher, Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
 from distributor.targets.diskstation_ssh import DiskstationSsh
@@ -242,13 +243,40 @@ class Workshop:
         )
         return self.known_names.setdefault(dns.name if dns is not None else None, made)
 
+    def remove_leftovers(self) -> Iterator[tuple[str, str]]:
+        """Remove what orders left of certificates that come from no ACME CA (any more).
+
+        Gives name and line for each thing that stays. The caller holds the run lock.
+        """
+        wanted = {
+            name
+            for name, certificate in self.inventory.certificates.items()
+            if isinstance(certificate.source, AcmeSource)
+        }
+        return remove_leftovers(self.store.orders, wanted, self._provider_where)
+
+    def _provider_where(self, published: Publisher) -> DnsProvider | None:
+        """Return the provider of a [dns.NAME] that leads where values were published."""
+        leading = {
+            name: dns
+            for name, dns in self.inventory.dns.items()
+            if _publisher(dns).is_where(published)
+        }
+        dns = leading.get(published.dns) or next(iter(leading.values()), None)
+        return DNS_PROVIDERS[dns.provider](dns, self.store) if dns is not None else None
+
     def _acme(self, wanted: WantedCertificate, source: AcmeSource) -> Acme:
         dns = self.inventory.dns[source.dns]
         sleep = interruptible_sleep(self.stop)
 
         def connect(source: AcmeSource, key: Secret) -> CertificateAuthority:
             return CertificateAuthority(
-                source.directory_url, key, ca_bundle=source.ca_bundle, sleep=sleep, now=utc_now
+                source.directory_url,
+                key,
+                ca_bundle=source.ca_bundle,
+                sleep=sleep,
+                patient_sleep=time.sleep,
+                now=utc_now,
             )
 
         return Acme(
@@ -258,12 +286,18 @@ class Workshop:
             connect=connect,
             ask_window=_ask_window,
             external_account=self._external_account,
+            publisher=_publisher(dns),
             provider=DNS_PROVIDERS[dns.provider](dns, self.store),
+            find_provider=self._provider_where,
             nameservers=self.nameservers(dns),
             propagation_timeout=dns.propagation_timeout,
             roots=lambda: _roots(wanted.ca_bundle),
             now=utc_now,
         )
+
+
+def _publisher(dns: DnsSettings) -> Publisher:
+    return Publisher(dns.name, dns.provider, dns.settings.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,8 +394,13 @@ class CheckTools:
         return self._hosts.target(host, certificates)
 
     def reach_ca(self, source: AcmeSource) -> None:
-        """Read the CA's directory."""
-        require_directory(source.directory_url, source.ca_bundle)
+        """Read the CA's directory, and compare what it offers with what would be ordered."""
+        require_ca(
+            source.directory_url,
+            ca_bundle=source.ca_bundle,
+            profile=source.profile,
+            is_bound=source.eab is not None,
+        )
 
     def rehearse(
         self, certificate: str, progress: Callable[[str], None]

@@ -11,8 +11,8 @@ from distributor.clients.shell import COMMAND_SECONDS, Result
 
 SHELLS: Final = ("dash", "bash", "busybox")
 _TOOLS: Final = (
-    *("cat", "chmod", "chown", "cmp", "cp", "date", "ln", "mkdir", "mv", "rm", "sh", "sleep"),
-    *("stat", "touch", "wc"),
+    *("cat", "chmod", "chown", "cp", "date", "ln", "mkdir", "mv", "readlink", "rm", "sh", "sleep"),
+    *("stat", "wc"),
 )
 
 

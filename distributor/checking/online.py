@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Final, Protocol
 
 from distributor.checking.hosts import HostFacts, error_remark, judge_host, login_port
@@ -34,7 +33,7 @@ class Tools(ReadingTools, Protocol):
     """What the checks need from outside; `wiring` gives it."""
 
     def reach_ca(self, source: AcmeSource) -> None:
-        """Read the CA's directory; raises IssuanceError."""
+        """Read the CA's directory; raises IssuanceError, also where an order would be refused."""
 
     def rehearse(
         self, certificate: str, progress: Callable[[str], None]
@@ -90,16 +89,18 @@ def check_online(
 
 
 def _cas(inventory: Inventory) -> Iterator[tuple[tuple[str, ...], AcmeSource]]:
-    """Give each CA once, with the certificates that come from it."""
-    users: dict[tuple[str, Path | None], list[str]] = {}
-    sources: dict[tuple[str, Path | None], AcmeSource] = {}
+    """Give each CA once for what is wanted of it, with the certificates it is to issue.
+
+    A fallback is one of them: it is of use only if it issues when it is needed.
+    """
+    found: dict[tuple[object, ...], tuple[AcmeSource, list[str]]] = {}
     for name, one in inventory.certificates.items():
         if isinstance(one.source, AcmeSource):
-            key = (one.source.directory_url, one.source.ca_bundle)
-            users.setdefault(key, []).append(name)
-            sources[key] = one.source
-    for key, certificates in users.items():
-        yield tuple(certificates), sources[key]
+            for ca in (one.source, *one.source.fallback):
+                wanted = (ca.directory_url, ca.ca_bundle, ca.profile, ca.eab is not None)
+                found.setdefault(wanted, (ca, []))[1].append(name)
+    for source, certificates in found.values():
+        yield tuple(certificates), source
 
 
 def _ca(certificates: tuple[str, ...], source: AcmeSource, tools: Tools) -> Iterator[Remark]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from distributor.cli.passphrase import Passphrase, passphrase_options
-from distributor.cli.settings import OK, Settings, global_options, print_json
+from distributor.cli.settings import NOT_WELL, OK, Settings, global_options, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ def issue(
     from distributor.access import utc_now
     from distributor.cli.deliver import stopping
     from distributor.cli.logs import start_logging
-    from distributor.cli.pruning import prune
+    from distributor.cli.pruning import prune, remove_leftovers
     from distributor.model.report import Report
     from distributor.obtaining import IssueTerms, obtain_each
     from distributor.render.progress import shown_progress
@@ -50,6 +50,7 @@ def issue(
         stopping(stop),
     ):
         workshop = Workshop(inventory, store, stop)
+        remove_leftovers(workshop, console)
         terms = IssueTerms(renew_now=renew_now, asked_for=frozenset(names))
         sources = {name: workshop.source(name) for name in chosen}
         obtained = obtain_each(sources, terms, progress, stop, utc_now)
@@ -123,6 +124,8 @@ def show(
     PKCS#12), a folder with cert.pem and chain.pem or fullchain.pem, or the zip that DSM exports; no
     key is needed, none is shown, and of one that is there it is said whether it fits. HOST:PORT
     shows what is served there. Without arguments, every certificate of the inventory.
+
+    Exit code 1 when something could not be shown.
     """
     from distributor.access import utc_now
     from distributor.cli.looking import look_at
@@ -137,9 +140,10 @@ def show(
         server_name=server_name,
     )
     found = look_at(settings, things, ways)
+    code = OK if all(one.error is None for one in found) else NOT_WELL
     if settings.as_json:
         print_json(
-            {"version": 0, "exit": OK, "shown": [shown_as_json(one, utc_now()) for one in found]}
+            {"version": 0, "exit": code, "shown": [shown_as_json(one, utc_now()) for one in found]}
         )
     else:
         console = settings.stdout()
@@ -148,4 +152,4 @@ def show(
                 console.print(line, soft_wrap=True)
         if any(one.chain is not None for one in found):
             console.print(FILES, soft_wrap=True)
-    context.exit(OK)
+    context.exit(code)

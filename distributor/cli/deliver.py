@@ -41,7 +41,7 @@ def deliver(
 ) -> int:
     """Do the run and print its report; return the exit code."""
     from distributor.access import utc_now
-    from distributor.cli.pruning import prune
+    from distributor.cli.pruning import prune, remove_leftovers
     from distributor.render.progress import shown_progress
     from distributor.render.text import error_lines
     from distributor.sync import Run, run
@@ -64,6 +64,8 @@ def deliver(
         stopping(stop),
     ):
         workshop = Workshop(inventory, store, stop)
+        if not dry_run:
+            remove_leftovers(workshop, console)
         order = Run(
             sources=workshop.sources(chosen),
             hosts=chosen,

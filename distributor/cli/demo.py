@@ -30,14 +30,15 @@ class _NotAsExpected(Exception):  # noqa: N818 - the name is the message
 def demo(context: click.Context, settings: Settings, /) -> None:
     """Show the whole story on loopback: no NAS, no domain and no privileges are needed.
 
-    Starts a CA, a nameserver, five virtual DiskStations (DSM 6.2 to 7.4) and a router; obtains a
-    wildcard certificate, brings it to all of them, proves it, runs again, tampers with one box, and
-    repairs it. Every line with a $ is a command as you would type it.
+    Starts a CA, a nameserver, five virtual DiskStations (DSM 6.2 to 7.4), a router and, on Linux, a
+    web server that is reached by SSH; obtains a wildcard certificate, brings it to all of them,
+    proves it, runs again, tampers with one box, and repairs it. Every line with a $ is a command as
+    you would type it.
     """
     from distributor.cli.ranges import opened_range
 
     console, began = settings.stdout(), monotonic()
-    _say(console, "A CA, a nameserver, five DiskStations and a router as they come from the shop:")
+    _say(console, "A CA, a nameserver, and hosts as they come from the shop:")
     try:
         with opened_range(None, lambda line: console.print(f"  {line}", soft_wrap=True)) as lab:
             _tell(_Teller(console, lab, settings.no_color))
@@ -53,8 +54,10 @@ def demo(context: click.Context, settings: Settings, /) -> None:
 
 def _tell(teller: "_Teller") -> None:
     boxes = teller.lab.boxes
-    teller.say("1. Pin what each box serves now: a self-signed leaf that nobody could verify.")
-    teller.run("trust", *boxes, "--yes")
+    teller.say(
+        "1. Pin what each host shows now: a leaf that nobody could verify, or its SSH host key."
+    )
+    teller.run("trust", *teller.lab.hosts, "--yes")
     teller.say("2. Look first. The certificate is still to be issued; nothing is written.")
     teller.run("--all", "--dry-run")
     teller.require(teller.writes() == 0, "a dry run wrote to a box")
@@ -104,8 +107,10 @@ class _Teller:
             raise _NotAsExpected(otherwise)
 
     def writes(self) -> int:
-        """Return how many changing calls the boxes have counted."""
-        return sum(box.writes for box in self.lab.boxes.values())
+        """Return how many changing calls the hosts have counted, a reload being one."""
+        proxy = self.lab.proxy
+        reloads = proxy.reloads if proxy is not None else 0
+        return reloads + sum(box.writes for box in self.lab.boxes.values())
 
     def run(self, *arguments: str, ends: int = OK) -> None:
         """Run a command of ours as a user would, and require its exit code."""

@@ -18,7 +18,8 @@ def lab() -> None:
 @click.option(
     "--boxes",
     type=click.IntRange(1, 8),
-    help="This many DiskStations alike (default: five of different releases, and a router).",
+    help="This many DiskStations alike (default: five of different releases, a router and, on "
+    "Linux, a web server that is reached by SSH).",
 )
 @click.option(
     "--folder",
@@ -49,7 +50,7 @@ def up(
             for line in (
                 "",
                 "From another terminal:",
-                f"  {where} trust {' '.join(lab_range.boxes)} --yes",
+                f"  {where} trust {' '.join(lab_range.hosts)} --yes",
                 f"  {where} --all --dry-run",
                 f"  {where} --all",
                 f"  {where} status",

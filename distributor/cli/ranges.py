@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -19,7 +20,8 @@ def opened_range(
 ) -> "Iterator[Range]":
     """Give a running range in `folder`, or in a temporary folder that is removed at the end.
 
-    It has `boxes` DiskStations alike, or without that five of different releases and a router.
+    It has `boxes` DiskStations alike, or without that five of different releases, a router and, on
+    Linux, a web server with PEM files that is reached by SSH.
     SIGTERM and SIGHUP end it as Ctrl-C does. Raises UsageError when there is no CA to run, or the
     folder is not empty.
     """
@@ -40,7 +42,8 @@ def opened_range(
     place = TemporaryDirectory(prefix="distribute-lab-") if folder is None else nullcontext(folder)
     with _ending_as_by_ctrl_c(), place as where:
         try:
-            with Range(Path(where), profiles=chosen, note=note) as running:
+            others = boxes is None and sys.platform == "linux"
+            with Range(Path(where), profiles=chosen, note=note, with_proxy=others) as running:
                 yield running
         except AuthorityError as error:
             raise DistributorError(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from distributor.model.bundle import Certificate
     from distributor.model.chain import Chain
+    from distributor.model.errors import DistributorError
     from distributor.model.revocation import Revocation
 
 FILES = (
@@ -29,6 +30,8 @@ class Shown:
     certificates: "tuple[x509.Certificate, ...]"
     """As they stand there; empty for a certificate that there is none of yet."""
     chain: "Chain | None"
+    error: "DistributorError | None" = None
+    """Why nothing can be shown of it."""
     roots: str = ""
     """Where the roots come from that the chain is judged by."""
     holds: str = ""
@@ -76,8 +79,11 @@ def shown_lines(one: Shown, now: datetime) -> "Iterator[Text]":
     from rich.text import Text
 
     from distributor.model.text import printable
+    from distributor.render.text import error_lines
 
     yield Text(printable(one.what), style="bold")
+    if one.error is not None:
+        yield from error_lines(one.error, "    ")
     if one.holds:
         yield Text(f"    holds    {one.holds}")
     yield from _leaf_lines(one, now)
@@ -87,7 +93,7 @@ def shown_lines(one: Shown, now: datetime) -> "Iterator[Text]":
         said = "fits the leaf" if one.key_fits else "belongs to another certificate"
         yield Text(f"    privkey  {said}", style="" if one.key_fits else "red")
     for note in one.notes:
-        yield Text(f"    note     {printable(note)}", style="yellow")
+        yield Text(f"    note     {printable(note, 1000)}", style="yellow")
     if one.version is not None and one.version in one.revoked:
         yield Text(f"    revoked  {one.revoked[one.version]}", style="red")
     if one.renewal is not None:
@@ -149,8 +155,15 @@ def _version_words(one: Shown) -> Iterator[str]:
 def shown_as_json(one: Shown, now: datetime) -> dict[str, Any]:
     """Return one thing as plain data."""
     from distributor.model.times import rfc3339
+    from distributor.render.as_json import error_as_json
 
-    data: dict[str, Any] = {"what": one.what, "chain": None}
+    data: dict[str, Any] = {
+        "what": one.what,
+        "chain": None,
+        "error": error_as_json(one.error),
+        "notes": list(one.notes),
+        "budget": list(one.budget),
+    }
     about = one.about()
     if about is not None and about.not_before is not None and about.not_after is not None:
         data |= {
@@ -171,8 +184,6 @@ def shown_as_json(one: Shown, now: datetime) -> dict[str, Any]:
             "key_fits": one.key_fits,
             "server_name": one.server_name,
             "covers_server_name": one.covers_server_name(),
-            "notes": list(one.notes),
-            "budget": list(one.budget),
             "revoked": {
                 version: {"when": rfc3339(noted.when), "reason": noted.reason}
                 for version, noted in one.revoked.items()

@@ -22,7 +22,8 @@ from distributor.model.secret import Secret
 class AcmeAccount:
     """An account key, and the account that a CA has for it.
 
-    `sleep` waits (and may be interrupted by raising); `now` is the clock. Every method raises an
+    `sleep` waits (and may be interrupted by raising), `patient_sleep` where nothing may cut a wait
+    short; without one it is `sleep`. `now` is the clock. Every method raises an
     IssuanceError and nothing else: AccountUnknown when the CA does not know the account,
     CaUnreachable and RateLimited for the CA's own failures.
     """
@@ -34,18 +35,31 @@ class AcmeAccount:
         *,
         ca_bundle: Path | None,
         sleep: Callable[[float], None],
+        patient_sleep: Callable[[float], None] | None = None,
         now: Callable[[], datetime],
     ) -> None:
         self._url = directory_url
-        self._sleep = sleep
+        self._interruptible = sleep
+        self._patient = patient_sleep or sleep
+        self._is_patient = False
         self._now = now
         self._signer = signer(account_key)
-        self._network = Network(self._signer, ca_bundle=ca_bundle, sleep=sleep)
+        self._network = Network(self._signer, ca_bundle=ca_bundle, sleep=self._sleep)
         self._known: Directory | None = None
 
     def close(self) -> None:
         """Close the connections."""
         self._network.close()
+
+    @contextmanager
+    def uninterrupted(self) -> Iterator[None]:
+        """Let no stop cut a wait in the block short; it is heeded at its good end."""
+        self._is_patient = True
+        try:
+            yield
+        finally:
+            self._is_patient = False
+        self._sleep(0)
 
     def use_account(self, url: str) -> None:
         """Sign as the account that the CA knows by `url`."""
@@ -180,3 +194,6 @@ class AcmeAccount:
             raise
         except FOREIGN as error:
             raise translate(error, self._url, self._now(), step) from error
+
+    def _sleep(self, seconds: float) -> None:
+        (self._patient if self._is_patient else self._interruptible)(seconds)

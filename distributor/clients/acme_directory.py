@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from distributor.clients import acme_external_account, acme_orders
 from distributor.clients.acme_errors import FOREIGN, translate
 from distributor.clients.acme_network import Network
 from distributor.model.directory import DirectoryFacts
@@ -30,26 +31,19 @@ def read_directory(network: Network, url: str) -> Directory:
     """Ask for the directory; JSON of another shape raises one of `acme_errors.FOREIGN`."""
     document = network.read(url).json()
     meta = document.get("meta") or {}
-    key_change, renewal_info = _url(document, "keyChange"), _url(document, "renewalInfo")
     return Directory(
         new_nonce=_required(document, "newNonce"),
         new_account=_required(document, "newAccount"),
         new_order=_required(document, "newOrder"),
         revoke=_url(document, "revokeCert"),
-        key_change=key_change,
-        renewal_info=renewal_info,
+        key_change=_url(document, "keyChange"),
+        renewal_info=_url(document, "renewalInfo"),
         facts=DirectoryFacts(
             profiles={
                 printable(name): printable(about)
                 for name, about in (meta.get("profiles") or {}).items()
             },
             external_account_required=meta.get("externalAccountRequired") is True,
-            terms_of_service=printable(meta["termsOfService"])
-            if meta.get("termsOfService")
-            else None,
-            caa_identities=tuple(map(printable, meta.get("caaIdentities") or ())),
-            has_renewal_info=renewal_info is not None,
-            has_key_change=key_change is not None,
         ),
     )
 
@@ -69,12 +63,17 @@ def directory_facts(url: str, *, ca_bundle: Path | None) -> DirectoryFacts:
         network.close()
 
 
-def require_directory(url: str, ca_bundle: Path | None) -> None:
-    """Return when the directory at `url` can be read over HTTPS that is trusted, and is ACME's.
+def require_ca(url: str, *, ca_bundle: Path | None, profile: str | None, is_bound: bool) -> None:
+    """Return when the CA at `url` can be reached, and would take an order of that profile.
 
-    Raises IssuanceError with the reason. No account is needed, and nothing is asked for.
+    `is_bound` says that an external account is set. Raises IssuanceError with the reason. No
+    account is needed, and nothing is asked for.
     """
-    directory_facts(url, ca_bundle=ca_bundle)
+    facts = directory_facts(url, ca_bundle=ca_bundle)
+    if facts.external_account_required and not is_bound:
+        raise acme_external_account.required(url)
+    if profile is not None:
+        acme_orders.require_profile(profile, facts.profiles, url)
 
 
 def _required(document: Mapping[str, Any], name: str) -> str:

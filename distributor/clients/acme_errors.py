@@ -231,6 +231,7 @@ def translate(error: Exception, ca: str, now: datetime, step: str = "order") -> 
     if isinstance(error, requests.exceptions.SSLError):
         return CaUnreachable(
             f"the certificate of {ca} itself is not trusted",
+            is_outage=False,
             hint="for a private CA set `ca_bundle` in [acme] to its root",
             step=step,
         )
@@ -243,6 +244,7 @@ def translate(error: Exception, ca: str, now: datetime, step: str = "order") -> 
     if isinstance(error, FOREIGN):
         return CaUnreachable(
             f"{ca} answers in a way that is not ACME ({type(error).__name__})",
+            is_outage=False,
             hint="is `ca` the URL of an ACME directory?",
             step=step,
         )

@@ -48,10 +48,13 @@ STATUS_READY: Final = messages.STATUS_READY
 STATUS_INVALID: Final = messages.STATUS_INVALID
 STATUS_EXPIRED: Final = messages.Status("expired")
 """Of authorizations (RFC 8555 section 7.1.6); made, it is known to the library, which lacks it."""
+_LOOKED_AT: Final = frozenset({"processing", "valid", "invalid"})
+"""Of challenges (RFC 8555 section 7.1.6)."""
 
-POLL_SECONDS: Final = 1.0
+SHORTEST_POLL: Final = timedelta(seconds=1)
+"""Between two looks at what the CA works on, also where it names no wait, or none at all."""
 LONGEST_POLL: Final = timedelta(seconds=60)
-"""Between two looks at what the CA works on, whatever it asks for.
+"""Between two looks, whatever the CA asks for.
 
 ZeroSSL sends a day while it issues within seconds (acme.sh#6221); who obeyed would never be done.
 """
@@ -165,11 +168,20 @@ class CertificateAuthority(AcmeAccount):
             )
 
     def answer(self, challenge: Challenge) -> None:
-        """Tell the CA that it may look; one that it looks at already is left alone."""
+        """Tell the CA that it may look; one that it looks at already is left alone.
+
+        So is one of an earlier run that it comes to look at, or decides, just now.
+        """
         if challenge.body.status != messages.STATUS_PENDING:
             return
+        url = challenge.body.uri
         with self._translated("authorization"):
-            self._post(challenge.body.uri, challenge.body.chall.response(self._signer.key))
+            try:
+                self._post(url, challenge.body.chall.response(self._signer.key))
+            except Problem as problem:
+                if not self._is_looked_at(url):
+                    raise
+                log.info("event=answered-before status=%d reason=%s", problem.status, problem.words)
 
     def wait_until_valid(self, order: OrderResource, deadline: datetime) -> None:
         """Wait until every authorization of the order is valid.
@@ -268,6 +280,12 @@ class CertificateAuthority(AcmeAccount):
         value = offered[0].chall.validation(self._signer.key)
         return Challenge(f"_acme-challenge.{name}", value, offered[0])
 
+    def _is_looked_at(self, url: str) -> bool:
+        try:
+            return self._fetch(url).json().get("status") in _LOOKED_AT
+        except Problem:
+            return False  # what it refused first says more
+
     def _authorization(self, url: str) -> tuple[messages.AuthorizationResource, requests.Response]:
         response = self._fetch(url)
         body = messages.Authorization.from_json(response.json())
@@ -281,9 +299,10 @@ class CertificateAuthority(AcmeAccount):
                 hint="the next run takes the order up where it stands",
                 step=step,
             )
-        asked = retry_after(wait, now) or now + timedelta(seconds=POLL_SECONDS)
+        soonest = now + SHORTEST_POLL
+        asked = max(retry_after(wait, now) or soonest, soonest)
         until = min(asked, now + LONGEST_POLL, deadline)
-        self._sleep(max(0.1, (until - now).total_seconds()))
+        self._sleep((until - now).total_seconds())
 
 
 def _not_valid(authorization: messages.Authorization) -> IssuanceError:

@@ -119,6 +119,25 @@ def judge(seen: Mapping[Place, Seen]) -> Verdict:
     return Verdict(late, frozenset(name for name, _ in seen if name not in heard))
 
 
+def merely_dead(seen: Mapping[Place, Seen], late: Collection[Place]) -> set[Place]:
+    """Return the late places that are silent, while the same server serves the name elsewhere.
+
+    Elsewhere is another address, such as an IPv4 beside an IPv6 one whose packets are dropped on
+    the way; another port is another server.
+    """
+    serving = {
+        (name, authority.server, authority.address.port)
+        for (name, authority), one in seen.items()
+        if one.found is Found.SERVED
+    }
+    return {
+        (name, authority)
+        for name, authority in late
+        if seen[name, authority].found is Found.SILENT
+        and (name, authority.server, authority.address.port) in serving
+    }
+
+
 def unasked(seen: Mapping[Place, Seen]) -> tuple[str, ...]:
     """Return the servers that could be asked at none of their addresses, for want of a route."""
     reached = {place[1].server for place, one in seen.items() if one.found is not Found.NO_ROUTE}

@@ -5,14 +5,14 @@ import dns.query
 import dns.resolver
 import dns.tsig
 
-from distributor.model.errors import DnsRefused, IssuanceError
+from distributor.model.errors import DnsRefused
 from distributor.model.text import printable
 
 FOREIGN = (dns.exception.DNSException, OSError, EOFError)
 """All that a query or update by dnspython raises."""
 
 
-def translate(error: BaseException, server: str, doing: str) -> IssuanceError:
+def translate(error: BaseException, server: str, doing: str) -> DnsRefused:
     """Return our error for one of `FOREIGN`; `doing` says in words what was tried."""
     if isinstance(error, dns.tsig.PeerBadKey):
         return DnsRefused(

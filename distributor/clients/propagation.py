@@ -20,6 +20,7 @@ from distributor.clients.dns_answers import (
     Verdict,
     Zone,
     judge,
+    merely_dead,
     old_copies,
     read_cached_txt,
     read_serial,
@@ -74,7 +75,8 @@ class Propagation:
 
         Where no authority of a name can be asked, the provider's signal is taken, else what DNS
         over HTTPS or the resolvers show; `progress` hears that this is weaker. Raises
-        PropagationTimeout, naming who is slow and what it answers, after `timeout`.
+        PropagationTimeout, naming who is slow and what it answers, after `timeout`. A dead address
+        of a server that serves all at another one is then told of, and hinders nothing.
         """
         patience = _Patience(self.sleep, self.now, self.now() + timeout, progress)
         is_signalled = self._signalled(signal, timeout, patience)
@@ -91,7 +93,11 @@ class Propagation:
                 break
             words = shown(verdict.late, proof.old_copies(verdict))
             if patience.is_over:
-                raise _too_late(words, proof, verdict)
+                dead = merely_dead(proof.seen, verdict.late)
+                if dead != set(verdict.late):
+                    raise _too_late(words, proof, verdict, dead)
+                progress(_passed_over(words))
+                break
             patience.pause(f"waiting for {words}")
         for server in unasked(proof.seen):
             progress(f"{server} was not asked: no route to it from here")
@@ -266,8 +272,17 @@ def _weaker(names: Collection[str], proof: str) -> str:
     )
 
 
-def _too_late(words: str, proof: _Proof, verdict: Verdict) -> PropagationTimeout:
-    found = {one.found for one in verdict.late.values()}
+def _passed_over(words: str) -> str:
+    return (
+        f"{words}; the same server serves the challenge at another address, so it goes on, but the "
+        "CA may meet the dead one too: repair that address, or take it out of DNS"
+    )
+
+
+def _too_late(
+    words: str, proof: _Proof, verdict: Verdict, dead: Collection[Place]
+) -> PropagationTimeout:
+    found = {one.found for place, one in verdict.late.items() if place not in dead}
     if verdict.unheard:
         hint = (
             "open port 53 (UDP and TCP) to these nameservers, or set `doh` (DNS over HTTPS) or "
@@ -276,6 +291,8 @@ def _too_late(words: str, proof: _Proof, verdict: Verdict) -> PropagationTimeout
         words = "; ".join([words, *filter(None, proof.others.values())])
     elif Found.LAME in found:
         hint = "repair that nameserver, or take it out of the zone's NS records or `nameservers`"
+    elif Found.SILENT in found:
+        hint = "set `nameservers` in [dns.NAME] to those that answer, or repair it"
     else:
         hint = "raise `propagation_timeout`, or look at that nameserver"
     return PropagationTimeout(

@@ -180,7 +180,7 @@ def connected(address: SocketAddress, timeout: float) -> Iterator[socket.socket]
     except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no name that DNS could hold
         raise Unreachable(
             f"the name {printable(address.host)} has no address",
-            hint="correct `address` in the inventory, or the DNS record",
+            hint="correct the name, or its DNS record",
             step="connect",
         ) from error
     except TimeoutError as error:
@@ -235,7 +235,7 @@ def _sni(server_name: str) -> bytes:
     except UnicodeError as error:
         raise ProtocolError(
             f"the server name {printable(server_name)} cannot be sent",
-            hint="correct `server_name` in the inventory",
+            hint="correct the server name",
             step="handshake",
         ) from error
 

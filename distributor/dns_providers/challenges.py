@@ -6,15 +6,15 @@ would find its way.
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from distributor.clients.nameservers import Nameservers
-from distributor.dns_providers.contract import DnsProvider, Receipt
-from distributor.model.errors import DistributorError, DnsRefused, Interrupted
-from distributor.store import OrderJournal
+from distributor.dns_providers.contract import DnsProvider, FindProvider, Receipt
+from distributor.model.errors import DistributorError, DnsRefused, Interrupted, SecretError
+from distributor.store import NotedValues, OrderJournal, Publisher
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,11 @@ class Challenges:
 
     certificate: str
     journal: OrderJournal
+    publisher: Publisher
+    """What is noted of `provider`."""
     provider: DnsProvider
+    find: FindProvider
+    """For values of an earlier run, published elsewhere."""
     nameservers: Nameservers
     timeout: timedelta
 
@@ -40,45 +44,41 @@ class Challenges:
         """Publish (name, value) pairs, and return when they are proved to stand.
 
         Names that lead to one end are published together. All is noted before the first value is
-        published. Whatever happens, `remove` has to follow.
+        published, and what a provider is known not to have written is forgotten again. Whatever
+        happens, `remove` has to follow.
         """
         wanted: dict[str, tuple[str, ...]] = {}
         for asked, value in values:
             name = self.nameservers.follow(asked)
             wanted[name] = tuple(dict.fromkeys((*wanted.get(name, ()), value)))
-        noted = dict(self.journal.challenges(self.certificate))
-        for name, added in wanted.items():
-            noted[name] = tuple(dict.fromkeys((*noted.get(name, ()), *added)))
-        self.journal.note_challenges(self.certificate, noted)
+        before = self.journal.challenges(self.certificate)
         receipts = [Receipt(name, added) for name, added in wanted.items()]
-        for receipt in receipts:
+        self._note(before, receipts)
+        for number, receipt in enumerate(receipts):
             progress(f"publishing {len(receipt.values)} TXT at {receipt.name}")
-            self.provider.present(receipt)
+            try:
+                self.provider.present(receipt)
+            except (DnsRefused, SecretError) as error:
+                if isinstance(error, SecretError) or error.wrote_nothing:
+                    self._note(before, receipts[:number])
+                raise
         self.nameservers.wait_for(wanted, self.timeout, progress, lambda: self._are_ready(receipts))
 
     def remove(self) -> tuple[str, ...]:
-        """Remove every noted value, also an earlier run's; return a line for each that stays.
+        """Remove every noted value, also an earlier run's, as `remove_noted` does."""
 
-        Each is removed at the name that was noted, wherever aliases lead by now. What cannot be
-        removed stays noted, and is tried again later. Raises Interrupted once all were tried.
-        """
-        published: Mapping[str, tuple[str, ...]] = self.journal.challenges(self.certificate)
-        left: dict[str, tuple[str, ...]] = {}
-        lines: list[str] = []
-        stop: Interrupted | None = None
-        for name, values in published.items():
-            try:
-                self.provider.cleanup(Receipt(name, values))
-            except DistributorError as error:
-                left[name] = values
-                lines.append(f"TXT at {name} could not be removed yet: {error.message}")
-                log.warning("challenges step=cleanup name=%s error=%s", name, error.kind)
-                stop = error if isinstance(error, Interrupted) else stop
-        if published:
-            self.journal.note_challenges(self.certificate, left)
-        if stop is not None:
-            raise stop
-        return tuple(lines)
+        def find(by: Publisher) -> DnsProvider | None:
+            return self.provider if by.is_where(self.publisher) else self.find(by)
+
+        return remove_noted(self.certificate, self.journal, find)
+
+    def _note(self, before: NotedValues, receipts: Sequence[Receipt]) -> None:
+        """Note what was noted before, and what these receipts add to it."""
+        noted = {by: dict(values) for by, values in before.items()}
+        own = noted.setdefault(self.publisher, {})
+        for receipt in receipts:
+            own[receipt.name] = tuple(dict.fromkeys((*own.get(receipt.name, ()), *receipt.values)))
+        self.journal.note_challenges(self.certificate, noted)
 
     def _are_ready(self, receipts: Sequence[Receipt]) -> bool | None:
         """Return the provider's own signal for all receipts; None when it lacks one for any."""
@@ -86,6 +86,40 @@ class Challenges:
         if False in signals:
             return False
         return None if None in signals else True
+
+
+def remove_noted(certificate: str, journal: OrderJournal, find: FindProvider) -> tuple[str, ...]:
+    """Remove every noted value of a certificate; return a line for each name where one stays.
+
+    Each is removed where it was published: at the name that was noted, wherever aliases lead by
+    now, and at no other provider. What cannot be removed stays noted, and is tried again later.
+    Raises Interrupted once all were tried.
+    """
+    published = journal.challenges(certificate)
+    left: dict[Publisher, dict[str, tuple[str, ...]]] = {}
+    lines: list[str] = []
+    stop: Interrupted | None = None
+    for by, name, values in [(by, *one) for by, own in published.items() for one in own.items()]:
+        provider = find(by)
+        try:
+            if provider is not None:
+                provider.cleanup(Receipt(name, values))
+                continue
+            lines.append(
+                f"TXT at {name} was published by {by}, where the inventory no longer leads: remove "
+                f"{' and '.join(values)} there by hand, and then "
+                f"{journal.challenges_file(certificate)}"
+            )
+        except DistributorError as error:
+            lines.append(f"TXT at {name} could not be removed yet: {error.message}")
+            log.warning("challenges step=cleanup name=%s error=%s", name, error.kind)
+            stop = error if isinstance(error, Interrupted) else stop
+        left.setdefault(by, {})[name] = values
+    if published:
+        journal.note_challenges(certificate, left)
+    if stop is not None:
+        raise stop
+    return tuple(lines)
 
 
 def rehearse(

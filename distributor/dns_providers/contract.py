@@ -8,8 +8,11 @@ where it has none; True is never said of values that were not presented or were 
 Zone cut, CNAMEs and propagation are not the provider's business.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+from distributor.store import Publisher
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +24,19 @@ class Receipt:
     values: tuple[str, ...]
 
 
+FindProvider = Callable[[Publisher], "DnsProvider | None"]
+"""Gives what removes where that one published; None where the inventory leads there no more."""
+
+
 class DnsProvider(Protocol):
     """Publishes TXT values. Raises DnsRefused, or SecretError when its key cannot be fetched."""
 
     def present(self, receipt: Receipt) -> None:
-        """Publish the values; the receipt was journalled before."""
+        """Publish the values; the receipt was journalled before.
+
+        A DnsRefused has `wrote_nothing` where none of them can have been published; after a
+        SecretError none was.
+        """
 
     def is_ready(self, receipt: Receipt) -> bool | None:
         """Return whether the provider reports the values as published on all its nameservers.

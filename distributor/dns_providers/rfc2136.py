@@ -27,6 +27,19 @@ log = logging.getLogger(__name__)
 TTL: Final = 60
 """Seconds. Short, so that a value of an earlier try is not remembered for long."""
 SECONDS: Final = 15.0
+_BEFORE_WRITING: Final = frozenset(
+    {
+        dns.rcode.FORMERR,
+        dns.rcode.NOTIMP,
+        dns.rcode.REFUSED,
+        dns.rcode.NOTAUTH,
+        dns.rcode.NOTZONE,
+    }
+)
+"""Answers of a server that looked at an update and did none of it (RFC 2136 sections 3.1 to 3.4).
+
+SERVFAIL is none of them: it may come from behind a server that passed the update on.
+"""
 
 
 class Rfc2136:
@@ -38,7 +51,11 @@ class Rfc2136:
 
     def present(self, receipt: Receipt) -> None:
         """Add the values to what stands at the name."""
-        update, name = self._update(receipt)
+        try:
+            update, name = self._update(receipt)
+        except DnsRefused as error:
+            error.wrote_nothing = True
+            raise
         for value in receipt.values:
             update.add(name, TTL, _txt(value))
         self._send(update, f"adding TXT at {receipt.name}")
@@ -95,19 +112,23 @@ class Rfc2136:
                 step="dns",
             )
         if rcode != dns.rcode.NOERROR:
-            raise DnsRefused(
+            refused = DnsRefused(
                 f"{doing}: {self._settings.server} answers {dns.rcode.to_text(rcode)}",
                 hint=f"allow the key '{printable(self._settings.key_name)}' to change TXT records "
                 "there (BIND: update-policy)",
                 step="dns",
             )
+            refused.wrote_nothing = rcode in _BEFORE_WRITING
+            raise refused
 
     def _ask(self, message: dns.message.Message, doing: str) -> dns.message.Message:
         server = self._settings.server
         try:
             return dns.query.tcp(message, _address(server.host), timeout=SECONDS, port=server.port)
         except FOREIGN as error:
-            raise translate(error, str(server), doing) from error
+            refused = translate(error, str(server), doing)
+            refused.wrote_nothing = isinstance(error, dns.tsig.PeerError | ConnectionRefusedError)
+            raise refused from error
 
     def _key(self) -> dns.tsig.Key:
         settings = self._settings

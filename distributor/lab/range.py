@@ -11,12 +11,15 @@ from typing import Final, Self
 from distributor.lab.accounts import Account
 from distributor.lab.authority import Authority, Engine
 from distributor.lab.diskstation import DiskStation
+from distributor.lab.factory import factory_certificate
 from distributor.lab.knobs import DSM72, Profile
 from distributor.lab.nameserver import Nameserver
+from distributor.lab.proxy import Proxy
 
 ZONE: Final = "example.test"
 NAMES: Final = ("attic", "cellar", "garage", "office", "studio", "kitchen", "library", "workshop")
 ROUTER: Final = "router"
+PROXY: Final = "proxy"
 USER: Final = "certs"
 _KEY_NAME: Final = "acme-key"
 
@@ -26,6 +29,8 @@ class Range:
 
     `folder` gets `inventory.toml`, the passwords and the TSIG key, readable by the owner alone.
     `profiles` says what each box is instead of `boxes` DiskStations alike; one may be a router.
+    `with_proxy` adds a host with PEM files that is reached by SSH; on it, commands run as on any
+    host with Linux, which therefore this computer has to be.
     """
 
     def __init__(
@@ -36,6 +41,7 @@ class Range:
         engine: Engine | None = None,
         note: Callable[[str], None] = lambda _line: None,
         profiles: Sequence[Profile] | None = None,
+        with_proxy: bool = False,
     ) -> None:
         chosen = (DSM72,) * boxes if profiles is None else tuple(profiles)
         if not 1 <= len(chosen) <= len(NAMES):
@@ -46,12 +52,19 @@ class Range:
         self.inventory = folder / "inventory.toml"
         self.state = folder / "state"
         self.boxes: dict[str, DiskStation] = {}
+        self.proxy: Proxy | None = None
         self.nameserver: Nameserver | None = None
+        self._with_proxy = with_proxy
         names = iter(NAMES)
         self._profiles = {ROUTER if _is_router(one) else next(names): one for one in chosen}
         self._engine = engine
         self._note = note
         self._running = ExitStack()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names of all hosts of the inventory, in its order."""
+        return (*self.boxes, *([PROXY] if self.proxy is not None else []))
 
     def __enter__(self) -> Self:
         """Start everything; what was started is stopped again when that fails."""
@@ -76,6 +89,14 @@ class Range:
                 nameserver.put(f"{name}.{ZONE}", "A", box.address)
                 what = "router" if _is_router(profile) else "DiskStation"
                 self._note(f"{what} {name} ({profile.name}) at https://{box.address}:{box.port}")
+            if self._with_proxy:
+                password = secrets.token_urlsafe(18)
+                self._write(f"{PROXY}.password", password + "\n")
+                made = Proxy(self.folder / PROXY, factory_certificate(PROXY), password=password)
+                self.proxy = proxy = starting.enter_context(made)
+                nameserver.put(f"{PROXY}.{ZONE}", "A", proxy.address)
+                where = f"https://{proxy.address}:{proxy.port}, SSH at port {proxy.ssh_port}"
+                self._note(f"web server {PROXY} with PEM files at {where}")
             self._write("tsig.key", secret + "\n")
             self._write("inventory.toml", self._inventory(authority, f"{host}:{port}"))
             self._running = starting.pop_all()
@@ -125,6 +146,7 @@ class Range:
                 'certificate = "home"',
                 "",
                 *(line for name in self._profiles for line in self._host(name)),
+                *(_proxy_lines(self.proxy) if self.proxy is not None else []),
             ]
         )
 
@@ -149,6 +171,25 @@ class Range:
             "]",
             "",
         ]
+
+
+def _proxy_lines(proxy: Proxy) -> list[str]:
+    return [
+        f"[hosts.{PROXY}]",
+        'kind = "files"',
+        'via = "ssh"',
+        f'address = "{proxy.address}"',
+        f"port = {proxy.ssh_port}",
+        f'password = {{ file = "{PROXY}.password" }}',
+        f"fullchain = '{proxy.fullchain}'",
+        f"private_key = '{proxy.private_key}'",
+        f'reload = "{proxy.reload}"',
+        'tags = ["lab"]',
+        "endpoints = [",
+        f'  {{ address = "{proxy.address}:{proxy.port}", server_name = "{PROXY}.{ZONE}" }},',
+        "]",
+        "",
+    ]
 
 
 def _is_router(profile: Profile) -> bool:

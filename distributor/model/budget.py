@@ -8,7 +8,7 @@ wrong, and nobody must be locked out by it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -56,7 +56,9 @@ class Event:
     renewal: bool = False
     """The order carried an accepted `replaces`, or `is_renewal` was true of it."""
     is_cas_own: bool = False
-    """Of a `failed`: it was the CA's outage, so that another CA may do."""
+    """Of a try that failed: by the CA's outage or limit, so that another CA may do."""
+    order: str = ""
+    """Of an `issued`: the CA's URL of the order, which is counted once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,9 @@ class Refusal:
 
     reason: str
     until: datetime
+    is_cas_own: bool = True
+    """Whether it is the CA that limits, so that another CA may do: not what we keep in reserve, nor
+    what failed validations used up."""
 
 
 _SAME_NAMES: Final = "certificates with exactly these names"
@@ -192,7 +197,8 @@ def failures(
 ) -> tuple[datetime, ...]:
     """Return when tries for a certificate at a CA failed since the last that did not.
 
-    A rate limit that says when to come back is none of them: it binds by itself.
+    A rate limit is one of them, beside binding by itself: a Retry-After of seconds must not undo
+    the back-off.
     """
     own = [
         one for one in events if (one.ca, one.certificate) == (ca, certificate) and one.at <= now
@@ -237,12 +243,13 @@ def pruned(events: Sequence[Event], now: datetime) -> tuple[Event, ...]:
     return tuple(events[index] for index in sorted(kept))
 
 
+def waiting(events: Sequence[Event], ask: Ask, now: datetime) -> Refusal | None:
+    """Return until when the CA wants to be left alone, whatever it would be asked; or None."""
+    return _latest(list(_waits(events, ask, now)))
+
+
 def _refusal(events: Sequence[Event], ask: Ask, now: datetime) -> Refusal | None:
-    found = [
-        Refusal("the CA asked us to wait", _end(one))
-        for one in events
-        if one.at <= now < _end(one) and _is_bound(ask, one)
-    ]
+    found = list(_waits(events, ask, now))
     is_free = is_renewal(events, ask, now)
     for limit, key in () if ask.replaces else _buckets_of(ask):
         if is_free and limit.kind in {"orders", "domain"}:
@@ -251,14 +258,34 @@ def _refusal(events: Sequence[Event], ask: Ask, now: datetime) -> Refusal | None
         needed = 1 if ask.urgent else 1 + limit.reserve
         wait = debt - (limit.capacity - needed) * limit.every
         if wait > timedelta(0):
-            found.append(Refusal(_reason(limit, key, debt), now + wait))
+            is_kept = _is_reserve(limit, debt)
+            reason = _reason(limit, key, is_kept=is_kept)
+            own = limit.kind != "failures" and not is_kept
+            found.append(Refusal(reason, now + wait, is_cas_own=own))
+    return _latest(found)
+
+
+def _waits(events: Sequence[Event], ask: Ask, now: datetime) -> Iterator[Refusal]:
+    for one in events:
+        if one.at <= now < _end(one) and _is_bound(ask, one):
+            yield Refusal("the CA asked us to wait", _end(one))
+
+
+def _latest(found: Sequence[Refusal]) -> Refusal | None:
     latest = max(found, key=lambda one: one.until, default=None)
-    return None if latest is None else replace(latest, until=_whole_minute(latest.until))
+    if latest is None:
+        return None
+    own = all(one.is_cas_own for one in found)
+    return replace(latest, until=_whole_minute(latest.until), is_cas_own=own)
 
 
-def _reason(limit: Limit, key: Key, debt: timedelta) -> str:
+def _is_reserve(limit: Limit, debt: timedelta) -> bool:
+    return debt <= (limit.capacity - 1) * limit.every
+
+
+def _reason(limit: Limit, key: Key, *, is_kept: bool) -> str:
     title = f"{limit.capacity} {_title(limit, key)}"
-    if debt <= (limit.capacity - 1) * limit.every:
+    if is_kept:
         return f"the last of {title} is kept in reserve"
     return f"all {title} that the CA allows for now are used"
 
@@ -330,9 +357,7 @@ def _at_account(account: str, names: Iterable[str]) -> list[Key]:
 
 
 def _is_failure(event: Event) -> bool:
-    return event.kind in {"refused-authorization", "failed"} or (
-        event.kind == "rate-limited" and event.until is None
-    )
+    return event.kind in {"refused-authorization", "failed", "rate-limited"}
 
 
 def _end(event: Event) -> datetime:

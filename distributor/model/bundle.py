@@ -18,6 +18,7 @@ from distributor.model.errors import (
     Expired,
     KeyMismatch,
     NameNotCovered,
+    NotYetValid,
 )
 from distributor.model.pem import (
     PrivateKey,
@@ -132,7 +133,7 @@ class Bundle:
                 raise Expired(f"{what} expired at {ended}", hint="obtain a new one")
             if now < certificate.not_valid_before_utc:
                 begins = rfc3339(certificate.not_valid_before_utc)
-                raise Expired(
+                raise NotYetValid(
                     f"{what} is not valid before {begins}", hint="check this computer's clock"
                 )
 

@@ -36,6 +36,7 @@ FindingName = Literal[
     "expired",
     "not-yet-valid",
 ]
+_BY_FILE = "--ca-bundle FILE (in the inventory `ca_bundle`)"
 _NAMED_AT_MOST = 5
 """Strangers that a finding names: a file with all roots of the world has hundreds."""
 
@@ -281,27 +282,38 @@ def _published(certificate: x509.Certificate) -> str | None:
 
 def _ends(leaf_at: int | None, walk: _Walk, missing: Missing | None) -> Iterator[Finding]:
     top = walk.path[-1]
+    name = _name(top.subject)
     if leaf_at is None:
         yield Finding("no-leaf", "a server's own certificate is not in it")
     if missing is not None:
-        where = (
-            f"; its CA publishes it at {missing.url} (not fetched)"
-            if missing.url is not None
-            else ""
-        )
-        yield Finding(
-            "missing",
-            f"'{missing.issuer}', which signed '{missing.of}': clients that do not happen to have "
-            f"it refuse the certificate{where}",
-        )
+        yield _unknown_issuer(missing, is_of_leaf=leaf_at is not None and len(walk.path) == 1)
     elif walk.root is None and len(walk.path) == 1:
-        yield Finding("self-signed", f"no CA vouches for '{_name(top.subject)}'")
+        yield Finding("self-signed", f"no CA vouches for '{name}'")
     elif walk.root is None:
         yield Finding(
             "unknown-root",
-            f"'{_name(top.subject)}' is none of the roots that it is judged by: whoever trusts it "
-            "was given it by hand",
+            f"'{name}' is none of the roots that it is judged by: whoever trusts it was given it "
+            f"by hand. To judge by it: {_BY_FILE}",
         )
+
+
+def _unknown_issuer(missing: Missing, *, is_of_leaf: bool) -> Finding:
+    published = ""
+    if missing.url is not None:
+        published = f"; its CA publishes it at {missing.url} (not fetched)"
+    who = f"'{missing.issuer}', which signed '{missing.of}'"
+    if is_of_leaf:
+        return Finding(
+            "missing",
+            f"{who}: clients that do not happen to have it refuse the certificate{published}; "
+            f"or it is a private root: {_BY_FILE}",
+        )
+    return Finding(
+        "unknown-root",
+        f"{who}, is none of the roots that it is judged by. Whether it is a root, which is not to "
+        "be sent, or a further intermediate, which is, cannot be told from what is here"
+        f"{published}: take the CA's chain as it came; or it is a private root: {_BY_FILE}",
+    )
 
 
 def _order(

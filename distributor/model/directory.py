@@ -11,11 +11,3 @@ class DirectoryFacts:
     profiles: Mapping[str, str] = field(default_factory=dict)
     """Name and description of each profile (draft-ietf-acme-profiles); empty when it has none."""
     external_account_required: bool = False
-    terms_of_service: str | None = None
-    """URL of what an account agrees to."""
-    caa_identities: tuple[str, ...] = ()
-    """What a CAA record has to name to let this CA issue."""
-    has_renewal_info: bool = False
-    """Whether it tells when to renew (RFC 9773), and so takes `replaces`."""
-    has_key_change: bool = False
-    """Whether an account may change its key (RFC 8555 section 7.3.5)."""

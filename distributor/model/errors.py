@@ -9,7 +9,8 @@ DistributorError                 host, step, what to try
 ├── StateError                   the state folder cannot be read or written
 ├── SecretError                  a secret's reference gives no value
 ├── BundleError                  the certificate, chain and key do not make a bundle
-│   ├── KeyMismatch  BrokenChain  NameNotCovered  Expired  Revoked  WeakKey  EncryptedKey
+│   ├── KeyMismatch  BrokenChain  NameNotCovered  Expired (NotYetValid)
+│   ├── Revoked  WeakKey  EncryptedKey
 ├── HostError
 │   ├── Unreachable              may be retried
 │   ├── Untrusted  AuthRefused   never retried
@@ -21,7 +22,7 @@ DistributorError                 host, step, what to try
 │   ├── RateLimited (BudgetSpent)   when to come back; the latter without asking the CA
 │   └── BackingOff               earlier tries failed: when the next one is due
 ├── PlanError
-│   ├── StalePlan  UnsafePlan  Held  Ambiguous  InUse  Unsupported
+│   ├── StalePlan  UnsafePlan  Held  Ambiguous  InUse  Unsupported  Busy
 └── DeliveryError
     └── ApplyFailed  VerifyFailed  RollbackFailed
 ```
@@ -134,6 +135,10 @@ class Revoked(BundleError):  # noqa: N818 - the name is the message
     """The CA revoked the leaf."""
 
 
+class NotYetValid(Expired):
+    """The leaf, or an intermediate, becomes valid later than now: a clock is wrong."""
+
+
 class WeakKey(BundleError):  # noqa: N818 - the name is the message
     """The key is of a type or size that must not be delivered."""
 
@@ -181,12 +186,15 @@ class CaUnreachable(IssuanceError):  # noqa: N818 - the name is the message
         message: str,
         *,
         retry_at: datetime | None = None,
+        is_outage: bool = True,
         hint: str | None = None,
         step: str | None = None,
         code: int | None = None,
     ) -> None:
         super().__init__(message, hint=hint, step=step, code=code)
         self.retry_at = retry_at
+        self.is_outage = is_outage
+        """Whether it is the CA's failure: not a URL that is no CA's, nor roots that do not fit."""
 
 
 class OrderFailed(IssuanceError):  # noqa: N818 - the name is the message
@@ -203,6 +211,9 @@ class AuthorizationFailed(IssuanceError):  # noqa: N818 - the name is the messag
 
 class DnsRefused(IssuanceError):  # noqa: N818 - the name is the message
     """The DNS provider refused to publish the challenge, or cannot be asked."""
+
+    wrote_nothing = False
+    """Whether it is known that the zone is as it was before."""
 
 
 class PropagationTimeout(IssuanceError):  # noqa: N818 - the name is the message
@@ -226,6 +237,13 @@ class RateLimited(IssuanceError):  # noqa: N818 - the name is the message
 
 class BudgetSpent(RateLimited):
     """A limit of the CA that is known here stands against the request: the CA was not asked."""
+
+    def __init__(
+        self, message: str, *, retry_at: datetime, is_cas_own: bool, hint: str, step: str
+    ) -> None:
+        super().__init__(message, retry_at=retry_at, hint=hint, step=step)
+        self.is_cas_own = is_cas_own
+        """Whether another CA may do: not for a reserve, nor for what failed validations used up."""
 
 
 class BackingOff(IssuanceError):  # noqa: N818 - the name is the message
@@ -276,6 +294,10 @@ class InUse(PlanError):  # noqa: N818 - the name is the message
 
 class Unsupported(PlanError):  # noqa: N818 - the name is the message
     """The way to the host that the inventory chose cannot make the change; another one can."""
+
+
+class Busy(PlanError):  # noqa: N818 - the name is the message
+    """Another run works on the host."""
 
 
 class DeliveryError(DistributorError):

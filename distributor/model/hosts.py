@@ -152,6 +152,11 @@ class Rfc2136Settings:
     key: SecretRef
     """The TSIG key, base64 as key files write it."""
 
+    @property
+    def place(self) -> str:
+        """What tells where updates go from where they went before."""
+        return str(self.server)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DnsSettings:

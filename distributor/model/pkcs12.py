@@ -65,18 +65,26 @@ def read_pkcs12(content: bytes, passphrase: bytes, what: str) -> Contents:
             f"{what} is no PKCS #12 container", hint="a PEM file is named by `certificate`"
         )
     _require_bounded(content, what)
-    given_key, held = _opened(content, passphrase, what)
-    if given_key is None:
-        raise BundleError(f"{what} holds no private key", hint="export it again with its key")
-    key = usable_key(given_key, f"the private key in {what}")
-    if not held:
-        raise BundleError(f"{what} holds no certificate", hint="export it again with its chain")
-    if len(held) > _MOST_CERTIFICATES:
+    held = _opened(content, passphrase)
+    if held is None:
+        tried = "the passphrase given" if passphrase else "an empty passphrase"
+        missing = 'say passphrase = { env = "NAME" } beside it'
+        advice = "correct `passphrase`" if passphrase else missing
         raise BundleError(
-            f"{what} holds {len(held)} certificates: a chain has a handful",
+            f"{what} does not open with {tried}, or is damaged",
+            hint=f"{advice}; `openssl pkcs12 -noout -in FILE` tells whether it is right",
+        )
+    if held.key is None:
+        raise BundleError(f"{what} holds no private key", hint="export it again with its key")
+    key = usable_key(held.key, f"the private key in {what}")
+    if not held.certificates:
+        raise BundleError(f"{what} holds no certificate", hint="export it again with its chain")
+    if len(held.certificates) > _MOST_CERTIFICATES:
+        raise BundleError(
+            f"{what} holds {len(held.certificates)} certificates: a chain has a handful",
             hint="export the certificate again, with its chain alone",
         )
-    leaf = _leaf_of(key, held)
+    leaf = _leaf_of(key, held.certificates)
     if leaf is None:
         raise KeyMismatch(
             f"no certificate in {what} belongs to its private key",
@@ -84,7 +92,7 @@ def read_pkcs12(content: bytes, passphrase: bytes, what: str) -> Contents:
         )
     return Contents(
         certificate=certificates_pem((leaf,)),
-        chain=certificates_pem(_chain_above(leaf, held)),
+        chain=certificates_pem(_chain_above(leaf, held.certificates)),
         private_key=private_key_pem(key),
     )
 
@@ -115,16 +123,12 @@ def look_into(content: bytes, passphrase: Secret | None, what: str) -> Held:
     asks for more work than anybody needs.
     """
     _require_bounded(content, what)
-    tries = [passphrase.reveal().encode("utf-8")] if passphrase is not None else [None, b""]
-    for tried in tries:
-        try:
-            found = pkcs12.load_pkcs12(content, tried)
-            first = [found.cert] if found.cert is not None else []
-            held = tuple(one.certificate for one in (*first, *found.additional_certs))
-            _ = [(one.subject, one.issuer) for one in held]  # parsed only when somebody looks
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            continue
-        return Held(held, found.key)
+    if passphrase is not None:
+        held = _opened(content, passphrase.reveal().encode("utf-8"))
+    else:
+        held = _opened(content, None) or _opened(content, b"")
+    if held is not None:
+        return held
     if passphrase is None:
         raise EncryptedKey(
             f"{what} is protected by a passphrase, or damaged",
@@ -157,22 +161,19 @@ def _require_bounded(content: bytes, what: str) -> None:
         )
 
 
-def _opened(content: bytes, passphrase: bytes, what: str) -> tuple[object, list[x509.Certificate]]:
+def _opened(content: bytes, passphrase: bytes | None) -> Held | None:
+    """Return what is in it, None when it does not open.
+
+    The parser's error goes no further: what it says about a key does not belong in a log.
+    """
     try:
-        container = pkcs12.load_pkcs12(content, passphrase)
-        first = [container.cert] if container.cert is not None else []
-        held = [one.certificate for one in (*first, *container.additional_certs)]
+        found = pkcs12.load_pkcs12(content, passphrase)
+        first = [found.cert] if found.cert is not None else []
+        held = tuple(one.certificate for one in (*first, *found.additional_certs))
         _ = [(one.subject, one.issuer) for one in held]  # parsed only when somebody looks
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # The cause is not chained: what a parser says about a key does not belong in a log.
-        tried = "the passphrase given" if passphrase else "an empty passphrase"
-        missing = 'say passphrase = { env = "NAME" } beside it'
-        advice = "correct `passphrase`" if passphrase else missing
-        raise BundleError(
-            f"{what} does not open with {tried}, or is damaged",
-            hint=f"{advice}; `openssl pkcs12 -noout -in FILE` tells whether it is right",
-        ) from None
-    return container.key, held
+        return None
+    return Held(held, found.key)
 
 
 def _leaf_of(key: PrivateKey, held: Iterable[x509.Certificate]) -> x509.Certificate | None:

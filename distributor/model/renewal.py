@@ -15,6 +15,8 @@ SHORT_LIFETIME: Final = timedelta(days=10)
 """Below this, half of the lifetime must be left; from it on, a third (Let's Encrypt's advice)."""
 BETWEEN_RUNS: Final = timedelta(days=1)
 """The same command every night: what is due before the next run, inside its window, is done now."""
+MOST_OF_LIFE: Final = 2 / 3
+"""A `renew` longer than this part of a life counts as none: it would renew at every run."""
 LAST_CALL: Final = 2
 """No window of a CA puts a renewal off beyond this part of what the lifetime's rule leaves."""
 PAIR_GAP: Final = timedelta(hours=1)
@@ -45,6 +47,8 @@ class Held:
     profile: str | None = None
     """The CA's profile that was asked for (draft-ietf-acme-profiles)."""
     is_revoked: bool = False
+    ordered: tuple[str, ...] = ()
+    """Names that were ordered, where that is known: a CA may have put in others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +94,14 @@ def outlook(current: Held, wanted: WantedCertificate, hints: Hints) -> Outlook:
     if have.not_before is None or have.not_after is None:
         return Outlook(reason="its dates are not known")
     usual = renew_at(have.not_before, have.not_after, wanted)
-    info = hints.window
-    if wanted.renew_before is not None:
+    info = hints.window if hints.window is not None and _counts(hints.window, have) else None
+    if _is_set(wanted, have.not_after - have.not_before):
         when, reason = usual, "the time set by `renew`"
     elif info is None:
         short = have.not_after - have.not_before < SHORT_LIFETIME
         when, reason = usual, f"{'half' if short else 'a third'} of its life is left then"
+        if wanted.renew_before is not None:
+            reason += " (`renew` is set to more than two thirds of it, and does not count)"
     else:
         last = have.not_after - (have.not_after - usual) / LAST_CALL
         moment = drawn(info, have.leaf)
@@ -139,10 +145,30 @@ def key_family(certificate: Certificate) -> Literal["RSA", "ECC"]:
 
 def renew_at(not_before: datetime, not_after: datetime, wanted: WantedCertificate) -> datetime:
     """Return the moment from which a certificate of that lifetime is due (UTC)."""
-    if wanted.renew_before is not None:
-        return not_after - wanted.renew_before
     lifetime = not_after - not_before
+    if wanted.renew_before is not None and _is_set(wanted, lifetime):
+        return not_after - wanted.renew_before
     return not_after - lifetime / (2 if lifetime < SHORT_LIFETIME else 3)
+
+
+def is_past(info: RenewalInfo, have: Certificate, now: datetime) -> bool:
+    """Tell whether the CA wants a certificate renewed at once."""
+    return info.end <= now and _counts(info, have)
+
+
+def _counts(info: RenewalInfo, have: Certificate) -> bool:
+    """Tell whether a window says anything.
+
+    One that was past from the beginning does not, unless the CA explains it: there are CAs that
+    give one always, and would issue at every run.
+    """
+    if info.explanation_url is not None or have.not_before is None or have.not_after is None:
+        return True
+    return info.end > have.not_before + (have.not_after - have.not_before) / 10
+
+
+def _is_set(wanted: WantedCertificate, lifetime: timedelta) -> bool:
+    return wanted.renew_before is not None and wanted.renew_before <= lifetime * MOST_OF_LIFE
 
 
 def _reason(
@@ -171,16 +197,18 @@ def _reason(
     will = outlook(current, wanted, hints)
     if will.when is None or now < will.when:
         return None
-    if hints.window is not None and wanted.renew_before is None:
+    lifetime = have.not_after - have.not_before
+    is_set = _is_set(wanted, lifetime)
+    if hints.window is not None and _counts(hints.window, have) and not is_set:
         return f"ARI window ({will.reason})"
-    left = "half" if have.not_after - have.not_before < SHORT_LIFETIME else "a third"
-    what = "the time set by `renew`" if wanted.renew_before is not None else f"{left} of its life"
+    left = "half" if lifetime < SHORT_LIFETIME else "a third"
+    what = "the time set by `renew`" if is_set else f"{left} of its life"
     return f"less than {what} is left (until {rfc3339(have.not_after)})"
 
 
 def _changed(current: Held, wanted: WantedCertificate, source: AcmeSource) -> str | None:
     have = current.certificate
-    had, names = set(have.names), set(wanted.names)
+    had, names = set(current.ordered or have.names), set(wanted.names)
     if had != names:
         gained = ", ".join(map(printable, sorted(names - had)))
         lost = ", ".join(map(printable, sorted(had - names)))
@@ -206,12 +234,14 @@ def _asked_for(
     A `renew` of the inventory stands against a window, but not against an incident: only for such
     a one does a CA explain a window that is past.
     """
-    is_past = info.end <= now
     because = f": {printable(info.explanation_url)}" if info.explanation_url else ""
-    if wanted.renew_before is not None:
-        return f"ARI window is past{because}" if is_past and because else None
-    if is_past:
-        return f"ARI window is past{because}"
+    if have.not_before is None or have.not_after is None or not _counts(info, have):
+        return None
+    if is_past(info, have, now):
+        is_set = _is_set(wanted, have.not_after - have.not_before)
+        return f"ARI window is past{because}" if because or not is_set else None
+    if _is_set(wanted, have.not_after - have.not_before) or info.end <= now:
+        return None
     if info.start <= now and drawn(info, have.leaf) < now + BETWEEN_RUNS:
         # Inside the window an order that names its predecessor is free of rate limits at Let's
         # Encrypt; the next run would often come after it (acme-dns facts 3.1, RFC 9773 4.2).

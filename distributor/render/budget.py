@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from distributor.model.backoff import next_try
 from distributor.model.budget import (
@@ -13,6 +14,8 @@ from distributor.model.budget import (
     limits_for,
     refusal,
 )
+
+_OFTEN: Final = {1: "once", 2: "twice"}
 
 
 def budget_lines(events: Sequence[Event], ask: Ask, now: datetime) -> tuple[str, ...]:
@@ -28,7 +31,8 @@ def budget_lines(events: Sequence[Event], ask: Ask, now: datetime) -> tuple[str,
     failed = failures(events, ask.ca, ask.certificate, now)
     patient = next_try(failed, now, urgent=ask.urgent)
     if patient is not None:
-        lines.append(f"failed {len(failed)} times lately; tried again from {_when(patient)}")
+        often = _OFTEN.get(len(failed), f"{len(failed)} times")
+        lines.append(f"failed {often} lately; tried again from {_when(patient)}")
     refused = refusal(events, ask, now)
     if refused is not None:
         lines.append(f"no order before {_when(refused.until)}: {refused.reason}")

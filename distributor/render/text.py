@@ -5,7 +5,7 @@ from datetime import datetime
 
 from rich.text import Text
 
-from distributor.model.errors import DistributorError
+from distributor.model.errors import DistributorError, InventoryError
 from distributor.model.plan import Change, Plan
 from distributor.model.report import CertificateOutcome, Outcome, Report
 from distributor.model.state import NAMES, Address
@@ -96,6 +96,9 @@ def error_lines(error: DistributorError, indent: str) -> Iterator[Text]:
     """Give what happened, and what to do next."""
     step = f" [{printable(error.step)}]" if error.step else ""
     yield Text(f"{indent}{error.kind}{step}: {printable(error.message, 1000)}", style="red")
+    if isinstance(error, InventoryError):
+        for problem in error.problems:
+            yield Text(f"{indent}{printable(problem, 1000)}", style="red")
     if error.hint:
         yield Text(f"{indent}try: {printable(error.hint, 1000)}")
 

@@ -4,13 +4,14 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from cryptography import x509
 
 from distributor.clients.certificate_authority import ExternalAccountKey
 from distributor.clients.nameservers import Nameservers
 from distributor.dns_providers.challenges import Challenges, rehearse
-from distributor.dns_providers.contract import DnsProvider
+from distributor.dns_providers.contract import DnsProvider, FindProvider
 from distributor.model.budget import Ask
 from distributor.model.bundle import Certificate, fingerprint, forecast
 from distributor.model.errors import (
@@ -27,9 +28,12 @@ from distributor.sources.acme_account import Connect, StoredAccount
 from distributor.sources.acme_guard import Guard, is_cas_own
 from distributor.sources.acme_order import AcmeOrder
 from distributor.sources.contract import Progress, Ready
-from distributor.store import Store, Stored
+from distributor.store import Publisher, Store, Stored
 
 log = logging.getLogger(__name__)
+
+LONGEST_WAIT: Final = timedelta(days=1)
+"""No CA is left unasked for its window longer, whatever it says."""
 
 AskWindow = Callable[[AcmeSource, x509.Certificate], RenewalInfo | None]
 """Asks a CA when a certificate of its own is to be renewed; None where it does not say."""
@@ -45,7 +49,9 @@ class Acme:
     connect: Connect
     ask_window: AskWindow
     external_account: Callable[[AcmeSource], ExternalAccountKey | None]
+    publisher: Publisher
     provider: DnsProvider
+    find_provider: FindProvider
     nameservers: Nameservers
     propagation_timeout: timedelta
     roots: Callable[[], Collection[x509.Certificate]]
@@ -126,10 +132,10 @@ class Acme:
 
         Raises OrderFailed for a leaf of a CA that the inventory no longer names.
         """
-        ca = self._issuer_of(leaf)
-        authority = self._account(ca).sign_in(lambda _line: None)
+        account = self._account(self._issuer_of(leaf))
+        authority = account.sign_in(lambda _line: None)
         try:
-            authority.revoke(leaf, reason)
+            account.as_known(authority, lambda: authority.revoke(leaf, reason))
         finally:
             authority.close()
 
@@ -146,7 +152,8 @@ class Acme:
             return Hints()
         leaf = fingerprint(stored.bundle.leaf)
         known = self.store.windows.find(self.wanted.name, leaf)
-        if known is not None and self.now() < known.ask_again:
+        # A note of a clock that was ahead must not silence the CA: none is that far off.
+        if known is not None and self.now() < known.ask_again <= self.now() + LONGEST_WAIT:
             return Hints(window=known)
         try:
             said = self.ask_window(ca, stored.bundle.leaf)
@@ -217,6 +224,7 @@ class Acme:
             ca=stored.ca,
             profile=stored.profile,
             is_revoked=stored.revoked is not None,
+            ordered=stored.ordered,
         )
         return Ready(held, stored.bundle)
 
@@ -229,7 +237,9 @@ class Acme:
         return Challenges(
             certificate=self.wanted.name,
             journal=self.store.orders,
+            publisher=self.publisher,
             provider=self.provider,
+            find=self.find_provider,
             nameservers=self.nameservers,
             timeout=self.propagation_timeout,
         )

@@ -11,7 +11,7 @@ from typing import Final
 
 from distributor.clients.certificate_authority import CertificateAuthority, ExternalAccountKey
 from distributor.model.bundle import key_type_of
-from distributor.model.errors import OrderFailed
+from distributor.model.errors import AccountUnknown, CaUnreachable, IssuanceError, OrderFailed
 from distributor.model.hosts import AcmeSource, KeyType
 from distributor.model.keys import new_private_key
 from distributor.model.pem import private_key_from
@@ -115,11 +115,34 @@ class StoredAccount:
         authority = self.connect(self.source, account.key_pem)
         try:
             authority.use_account(account.url)
-            authority.roll_over(new)
+            self.as_known(authority, lambda: authority.roll_over(new))
+        except CaUnreachable:
+            raise  # the answer may be what was lost: the next run asks which key the CA knows
+        except IssuanceError:
+            self.accounts.settle_next(*self._place, is_taken=False)
+            raise
         finally:
             authority.close()
         self.accounts.settle_next(*self._place, is_taken=True)
         log.info("acme step=roll-over ca=%s", self.source.ca)
+
+    def as_known(self, authority: CertificateAuthority, act: Callable[[], None]) -> None:
+        """Do something as the account; where its URL is not known any more, by what the key finds.
+
+        Raises OrderFailed when the CA has no account for the key.
+        """
+        try:
+            act()
+        except AccountUnknown as error:
+            url, account = authority.find_account(), self._known()
+            if url is None or account is None:
+                raise OrderFailed(
+                    f"{self.source.ca} has no account for our key any more",
+                    hint="the next order registers a new one: distribute issue",
+                    step="account",
+                ) from error
+            self._note(account, url)
+            act()
 
     def _settled(self, account: Account) -> Account:
         """Ask the CA whether it took the next key, and keep the one of the two that it knows."""
@@ -128,6 +151,8 @@ class StoredAccount:
         authority = self.connect(self.source, account.next_key_pem)
         try:
             is_taken = authority.find_account() is not None
+        except OrderFailed:
+            is_taken = False  # a CA that refuses the very question has not taken the key
         finally:
             authority.close()
         self.accounts.settle_next(*self._place, is_taken=is_taken)

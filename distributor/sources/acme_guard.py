@@ -13,11 +13,13 @@ from distributor.model.budget import (
     Ask,
     Event,
     EventKind,
+    Refusal,
     failures,
     is_renewal,
     is_urgent,
     last_failure,
     refusal,
+    waiting,
 )
 from distributor.model.errors import (
     AuthorizationFailed,
@@ -28,7 +30,7 @@ from distributor.model.errors import (
     RateLimited,
 )
 from distributor.model.hosts import AcmeSource, WantedCertificate
-from distributor.model.renewal import Held
+from distributor.model.renewal import Held, is_past
 from distributor.model.renewal_window import RenewalInfo
 from distributor.model.times import rfc3339
 from distributor.store import Ledger
@@ -53,7 +55,13 @@ class Guard:
     now: Callable[[], datetime]
 
     def admit_try(self) -> None:
-        """Raise BackingOff while failures of earlier tries say to wait."""
+        """Raise BudgetSpent while the CA wants to be left alone, BackingOff after failures of ours.
+
+        A person who asks is not held back by the latter.
+        """
+        found = waiting(self.ledger.events(), self.ask(replaces=False), self.now())
+        if found is not None:
+            raise self._spent(found)
         if self.is_asked_for:
             return
         now, own = self.now(), (self.ca.directory_url, self.wanted.name)
@@ -76,28 +84,24 @@ class Guard:
         now, events, ask = self.now(), self.ledger.events(), self.ask(replaces=replaces)
         found = refusal(events, ask, now)
         if found is not None:
-            raise BudgetSpent(
-                f"{self.ca.ca} is not asked for '{self.wanted.name}' before "
-                f"{rfc3339(found.until)}: {found.reason}",
-                retry_at=found.until,
-                hint="the next run after that goes on; distribute show tells what is left",
-                step="order",
-            )
+            raise self._spent(found)
         self._note("ordered", renewal=replaces or is_renewal(events, ask, now))
 
-    def issued(self) -> None:
-        """Note that the CA issued."""
-        ask = self.ask(replaces=False)
-        renewal = is_renewal(self.ledger.events(), ask, self.now())
-        self._note("issued", renewal=renewal)
+    def issued(self, order: str) -> None:
+        """Note that the CA issued for an order, once, however often that is taken up."""
+        events = self.ledger.events()
+        if not any(one.kind == "issued" and one.order == order for one in events):
+            renewal = is_renewal(events, self.ask(replaces=False), self.now())
+            self._note("issued", renewal=renewal, order=order)
 
     def failed(self, error: DistributorError) -> None:
         """Note how a try ended, where it counts: not what was held back here."""
         if isinstance(error, BackingOff | BudgetSpent):
             return
+        names = () if error.step == "account" else self.wanted.names
         until = error.retry_at if isinstance(error, CaUnreachable | RateLimited) else None
         if until is not None:
-            self._note("rate-limited", until=until)
+            self._note("rate-limited", until=until, names=names, cas_own=True)
         elif isinstance(error, AuthorizationFailed):
             self._note("refused-authorization", identifiers=self.wanted.names)
         else:
@@ -114,12 +118,22 @@ class Guard:
             replaces=replaces,
         )
 
+    def _spent(self, found: Refusal) -> BudgetSpent:
+        return BudgetSpent(
+            f"{self.ca.ca} is not asked for '{self.wanted.name}' before "
+            f"{rfc3339(found.until)}: {found.reason}",
+            retry_at=found.until,
+            is_cas_own=found.is_cas_own,
+            hint="the next run after that goes on; distribute show tells what is left",
+            step="order",
+        )
+
     @property
     def _is_urgent(self) -> bool:
         if self.current is None:
             return True
         have, now = self.current.certificate, self.now()
-        is_asked_at_once = self.window is not None and self.window.end <= now
+        is_asked_at_once = self.window is not None and is_past(self.window, have, now)
         return is_asked_at_once or is_urgent(
             have.not_before, have.not_after, now, revoked=self.current.is_revoked
         )
@@ -132,18 +146,21 @@ class Guard:
         until: datetime | None = None,
         identifiers: tuple[str, ...] = (),
         cas_own: bool = False,
+        names: tuple[str, ...] | None = None,
+        order: str = "",
     ) -> None:
         event = Event(
             at=self.now(),
             kind=kind,
             ca=self.ca.directory_url,
             account=self.account(),
-            names=self.wanted.names,
+            names=self.wanted.names if names is None else names,
             certificate=self.wanted.name,
             until=until,
             identifiers=identifiers,
             renewal=renewal,
             is_cas_own=cas_own,
+            order=order,
         )
         self.ledger.note(event)
         log.info("acme step=%s certificate=%s ca=%s", kind, self.wanted.name, self.ca.ca)
@@ -154,6 +171,8 @@ def is_cas_own(error: DistributorError) -> bool:
 
     What DNS or a CAA record refuses, another CA would meet as well.
     """
-    if isinstance(error, BackingOff):
+    if isinstance(error, BackingOff | BudgetSpent):
         return error.is_cas_own
-    return isinstance(error, CaUnreachable | RateLimited)
+    if isinstance(error, CaUnreachable):
+        return error.is_outage
+    return isinstance(error, RateLimited)

@@ -6,7 +6,8 @@ stands; of an order whose URL it did not come to note, the CA's own list tells.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,6 +28,9 @@ from distributor.model.errors import (
     AccountUnknown,
     AuthorizationFailed,
     BundleError,
+    CaUnreachable,
+    DistributorError,
+    NotYetValid,
     OrderFailed,
 )
 from distributor.model.hosts import AcmeSource, WantedCertificate
@@ -63,13 +67,15 @@ class AcmeOrder:
             pending, order = self._order(authority, progress)
             try:
                 fullchain = self._finished(authority, order, progress)
-                self.guard.issued()
+                self.guard.issued(str(order.uri))
                 bundle = prove(
                     certificate=fullchain.encode("utf-8"),
                     private_key=pending.private_key_pem.reveal().encode("ascii"),
                     names=self.wanted.names,
                     now=self.now(),
                 )
+            except NotYetValid:
+                raise  # a clock is wrong: what was issued is taken once it is right
             except (AuthorizationFailed, OrderFailed, BundleError):
                 # This order cannot come to a good end any more: the next run makes a new one.
                 self.store.orders.clear(self.wanted.name, self.ca.directory_url)
@@ -85,6 +91,7 @@ class AcmeOrder:
             ca=self.ca.directory_url,
             profile=self.ca.profile,
             order=str(order.uri),
+            ordered=self.wanted.names,
             now=self.now(),
         )
         self.store.orders.clear(self.wanted.name, self.ca.directory_url)
@@ -202,14 +209,34 @@ class AcmeOrder:
     def _validate(
         self, authority: CertificateAuthority, order: OrderResource, progress: Progress
     ) -> None:
-        """Publish the challenges, wait until they are served, have them looked at, remove them."""
+        """Publish the challenges, wait until they are served, have them looked at, remove them.
+
+        From the first answer to the CA's decision a stop has to wait: without its values the CA
+        would refuse what it is looking at. When the CA does not decide in time, they stay.
+        """
         challenges = authority.challenges(order)
-        try:
+        with self._undoing(progress):
             self.challenges.publish([(one.name, one.value) for one in challenges], progress)
-            progress("waiting for the CA to validate")
-            for challenge in challenges:
-                authority.answer(challenge)
-            authority.wait_until_valid(order, self.now() + CA_TIMEOUT)
-        finally:
+        with authority.uninterrupted():
+            with self._undoing(progress):
+                progress("waiting for the CA to validate")
+                for challenge in challenges:
+                    authority.answer(challenge)
+                authority.wait_until_valid(order, self.now() + CA_TIMEOUT)
             for line in self.challenges.remove():
                 progress(line)
+
+    @contextmanager
+    def _undoing(self, progress: Progress) -> Iterator[None]:
+        """Remove the values when the block fails, unless the CA may still look at them."""
+        try:
+            yield
+        except CaUnreachable:
+            progress("the TXT stay until the next run, for the CA may be looking")
+            raise
+        except Exception as error:
+            left = self.challenges.remove()
+            if left and isinstance(error, DistributorError):
+                more = f", and {len(left) - 1} more" if len(left) > 1 else ""
+                error.message = f"{error.message}; {left[0]}{more}"
+            raise

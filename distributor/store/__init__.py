@@ -17,7 +17,7 @@ from distributor.store.devices import DeviceTokens
 from distributor.store.files import make_folder, sweep
 from distributor.store.holding import HoldsFile
 from distributor.store.ledger import Ledger
-from distributor.store.orders import OrderJournal, PendingOrder
+from distributor.store.orders import NotedValues, OrderJournal, PendingOrder, Publisher
 from distributor.store.refusals import Refusals
 from distributor.store.secrets_file import SecretsFile
 from distributor.store.snapshots import Snapshots
@@ -30,8 +30,10 @@ __all__ = [
     "Bundles",
     "HoldsFile",
     "Ledger",
+    "NotedValues",
     "OrderJournal",
     "PendingOrder",
+    "Publisher",
     "SecretsFile",
     "Store",
     "Stored",

@@ -34,6 +34,7 @@ from distributor.store.files import (
     remove_folder,
     sync_folder,
     text,
+    texts,
     write,
 )
 
@@ -60,6 +61,8 @@ class Stored:
     """The CA's profile that was asked for."""
     order: str | None = None
     """The CA's URL of the order that it came from."""
+    ordered: tuple[str, ...] = ()
+    """Names that were ordered; empty where that is not known."""
     revoked: Revocation | None = None
 
 
@@ -112,6 +115,7 @@ class Bundles:
         now: datetime,
         profile: str | None = None,
         order: str | None = None,
+        ordered: tuple[str, ...] = (),
     ) -> Stored:
         """Keep a proved bundle as a new version and make it current, as the last step."""
         mark = fingerprint(bundle.leaf).removeprefix("sha256:")[:12]
@@ -131,6 +135,7 @@ class Bundles:
             "ca": ca,
             "profile": profile,
             "order": order,
+            "ordered": ordered,
             "obtained": rfc3339(now),
         }
         make_folder(folder)
@@ -144,7 +149,9 @@ class Bundles:
             write(folder / file, content)
         sync_folder(folder.parent)
         write(self._folder / name / "current", f"{version}\n".encode("ascii"))
-        return Stored(version=version, bundle=bundle, ca=ca, profile=profile, order=order)
+        return Stored(
+            version=version, bundle=bundle, ca=ca, profile=profile, order=order, ordered=ordered
+        )
 
     def origin(self, name: str, leaf: str) -> str | None:
         """Return the directory URL of the CA that a version's leaf came from; None for others."""
@@ -191,6 +198,7 @@ class Bundles:
             about = json.loads(origin)
             ca, profile, order = text(about["ca"]), about.get("profile"), about.get("order")
             _ = [text(one) for one in (profile, order) if one is not None]
+            ordered = texts(about.get("ordered", []))
         except DAMAGED as error:
             raise StateError(
                 f"{folder / _LAST} cannot be read",
@@ -203,6 +211,7 @@ class Bundles:
             ca=ca,
             profile=profile,
             order=order,
+            ordered=ordered,
             revoked=_revocation(folder),
         )
 

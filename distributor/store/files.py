@@ -25,6 +25,8 @@ DAMAGED: Final = (
     RecursionError,
 )
 """What reading the content of a file raises that is not as it was written."""
+_OWN: Final = ".ledger.json."
+"""Begins that of the one file beside the folders that is written under the lock alone."""
 LEFTOVER_SECONDS: Final = 86_400.0
 """A temporary file older than this is of a process that was killed: a write takes milliseconds."""
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}")
@@ -116,6 +118,13 @@ def text(value: object) -> str:
     return value
 
 
+def texts(values: object) -> tuple[str, ...]:
+    """Return a list of such texts; raises TypeError or ValueError for all else."""
+    if not isinstance(values, list):
+        raise TypeError("no list")
+    return tuple(map(text, values))
+
+
 def rename(old: Path, new: Path) -> None:
     """Give a file another's name, in whose place it comes, as one step."""
     try:
@@ -169,7 +178,8 @@ def sweep(folder: Path, now: float) -> None:
     for path in folder.rglob(".*"):
         if not is_temporary(path):
             continue
-        is_ours = path.parent != folder and not path.name.startswith(_SHARED)
+        is_below = path.parent != folder and not path.name.startswith(_SHARED)
+        is_ours = is_below or path.name.startswith(_OWN)
         try:
             if path.is_file() and (is_ours or now - path.lstat().st_mtime > LEFTOVER_SECONDS):
                 path.unlink()

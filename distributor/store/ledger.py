@@ -4,14 +4,16 @@ It holds names, times and URLs, nothing secret. What no longer matters is left o
 """
 
 import json
+import logging
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
 from distributor.model.budget import Event, EventKind, pruned
-from distributor.model.errors import StateError
-from distributor.store.files import DAMAGED, read, text, write
+from distributor.store.files import DAMAGED, read, text, texts, write
+
+log = logging.getLogger(__name__)
 
 
 class Ledger:
@@ -26,7 +28,11 @@ class Ledger:
         self._unwritten: tuple[Event, ...] = ()
 
     def events(self) -> tuple[Event, ...]:
-        """Return all that is remembered; raises StateError for a file that cannot be read."""
+        """Return all that is remembered.
+
+        A file that cannot be read is as none, and a warning says so: a memory must not keep a
+        certificate from being renewed. Raises StateError for one that cannot be opened.
+        """
         return (*self._written(), *self._unwritten)
 
     def note(self, event: Event) -> None:
@@ -44,12 +50,12 @@ class Ledger:
             return ()
         try:
             return tuple(map(_event, json.loads(content)["events"]))
-        except DAMAGED as error:
-            raise StateError(
-                f"{self._path} cannot be read",
-                hint="remove it: what was ordered lately, and what failed, is then forgotten, and "
-                "a CA's rate limit may be met",
-            ) from error
+        except DAMAGED:
+            log.warning(
+                "ledger file=%s damaged: what was ordered lately, and what failed, is forgotten",
+                self._path,
+            )
+            return ()
 
 
 def _as_json(event: Event) -> dict[str, Any]:
@@ -71,12 +77,13 @@ def _event(data: Any) -> Event:
         kind=kind,
         ca=text(data["ca"]),
         account=text(data.get("account", "")),
-        names=_texts(data.get("names", [])),
+        names=texts(data.get("names", [])),
         certificate=text(data.get("certificate", "")),
         until=_moment(data["until"]) if "until" in data else None,
-        identifiers=_texts(data.get("identifiers", [])),
+        identifiers=texts(data.get("identifiers", [])),
         renewal=_flag(data["renewal"]),
         is_cas_own=_flag(data["is_cas_own"]),
+        order=text(data.get("order", "")),
     )
 
 
@@ -91,9 +98,3 @@ def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError("neither true nor false")
     return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise TypeError("no list")
-    return tuple(map(text, value))

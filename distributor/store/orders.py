@@ -2,16 +2,39 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from distributor.model.errors import StateError
 from distributor.model.secret import Secret
-from distributor.store.files import DAMAGED, read, remove, text, write
+from distributor.store.files import DAMAGED, read, remove, remove_folder, text, texts, write
 
 _CHALLENGES: Final = "challenges.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Who published a TXT value, and where: only there it can be removed."""
+
+    dns: str
+    """NAME of the [dns.NAME]."""
+    provider: str
+    """Its `provider`, such as `rfc2136`."""
+    place: str
+    """What tells one server or account of that provider from another; no secret."""
+
+    def __str__(self) -> str:
+        return f"[dns.{self.dns}] ({self.provider} at {self.place})"
+
+    def is_where(self, other: "Publisher") -> bool:
+        """Tell whether both lead to the same values, whatever their names are."""
+        return (self.provider, self.place) == (other.provider, other.place)
+
+
+NotedValues = Mapping[Publisher, Mapping[str, tuple[str, ...]]]
+"""TXT values that may stand in a zone, by who published them and by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +74,19 @@ class OrderJournal:
 
     def urls(self, *, besides: str) -> frozenset[str]:
         """Return the URLs of the orders under way for all certificates but `besides`."""
-        if not self._folder.is_dir():
-            return frozenset()
         return frozenset(
             order.url
-            for folder in sorted(self._folder.iterdir())
-            if folder.is_dir() and folder.name != besides
-            for order in self._all(folder)
+            for name in self.certificates()
+            if name != besides
+            for order in self.all(name)
             if order.url is not None
         )
+
+    def certificates(self) -> tuple[str, ...]:
+        """Return the names of certificates of which anything is noted, whoever wants them."""
+        if not self._folder.is_dir():
+            return ()
+        return tuple(path.name for path in sorted(self._folder.iterdir()) if path.is_dir())
 
     def save(self, name: str, order: PendingOrder) -> None:
         """Note the order as it stands, with its key and request."""
@@ -81,31 +108,53 @@ class OrderJournal:
         """Forget the order: it ended, one way or the other."""
         remove(self._place(name, directory_url))
 
+    def forget(self, name: str) -> None:
+        """Forget all orders of the certificate `name`, keys included, but not its TXT values."""
+        folder = self._folder / name
+        for path in sorted(folder.glob("*.json")):
+            if path.name != _CHALLENGES:
+                remove(path)
+        remove_folder(folder)
+
     def keep_only(self, name: str, directory_urls: Collection[str]) -> None:
         """Forget the orders, keys included, at CAs that the inventory no longer names."""
         for order in self.all(name):
             if order.directory_url not in directory_urls:
                 self.clear(name, order.directory_url)
 
-    def challenges(self, name: str) -> dict[str, tuple[str, ...]]:
-        """Return the TXT values, by name, that may still stand in the zone."""
-        written = read(self._folder / name / _CHALLENGES)
+    def challenges(self, name: str) -> dict[Publisher, dict[str, tuple[str, ...]]]:
+        """Return the TXT values that may still stand in the zone."""
+        path = self.challenges_file(name)
+        written = read(path)
         if written is None:
             return {}
         try:
-            data = json.loads(written)
-            return {name: _texts(values) for name, values in data["challenges"].items()}
+            return {
+                Publisher(*texts([one["dns"], one["provider"], one["place"]])): {
+                    at: texts(values) for at, values in one["values"].items()
+                }
+                for one in json.loads(written)["challenges"]
+            }
         except DAMAGED as error:
             raise StateError(
-                f"{self._folder / name / _CHALLENGES} cannot be read",
+                f"{path} cannot be read",
                 hint="remove it, and the TXT records _acme-challenge of this certificate's names",
             ) from error
 
-    def note_challenges(self, name: str, challenges: Mapping[str, tuple[str, ...]]) -> None:
+    def challenges_file(self, name: str) -> Path:
+        """Return where TXT values of the certificate `name` are noted."""
+        return self._folder / name / _CHALLENGES
+
+    def note_challenges(self, name: str, challenges: NotedValues) -> None:
         """Note TXT values before they are published, and forget those that were removed."""
-        path = self._folder / name / _CHALLENGES
-        if challenges:
-            data = {"version": 0, "challenges": {k: list(v) for k, v in challenges.items()}}
+        path = self.challenges_file(name)
+        noted = [
+            {**asdict(by), "values": {at: list(published) for at, published in values.items()}}
+            for by, values in challenges.items()
+            if values
+        ]
+        if noted:
+            data = {"version": 0, "challenges": noted}
             write(path, json.dumps(data, indent=1).encode("utf-8"))
         else:
             remove(path)
@@ -128,7 +177,7 @@ class OrderJournal:
             data = json.loads(written)
             return PendingOrder(
                 directory_url=text(data["directory"]),
-                names=_texts(data["names"]),
+                names=texts(data["names"]),
                 key_type=text(data["key_type"]),
                 private_key_pem=Secret(text(data["private_key"])),
                 csr_pem=data["request"].encode("ascii"),
@@ -141,12 +190,6 @@ class OrderJournal:
             raise StateError(
                 f"{path} cannot be read", hint="remove it: a new order is made"
             ) from None
-
-
-def _texts(values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list):
-        raise TypeError("no list")
-    return tuple(map(text, values))
 
 
 def _flag(value: Any) -> bool:

@@ -71,7 +71,7 @@ class SecretsFile:
             data = tomllib.loads(written.decode("utf-8"))
             secrets, noted = data.get("secrets", {}), data.get("in_keyring", [])
             if not all(isinstance(one, str) for one in (*secrets.values(), *noted)):
-                raise TypeError("not text")  # noqa: TRY301 - one way out for all that is wrong
+                raise TypeError("not text")
             return _Content(dict(secrets), frozenset(noted))
         except DAMAGED:
             # Not chained: the parser's words could quote a secret.

@@ -1,13 +1,15 @@
 """When a CA suggested to renew each certificate, and before when it is not to be asked again."""
 
 import json
+import logging
 from datetime import datetime
 from pathlib import Path
 
-from distributor.model.errors import StateError
 from distributor.model.renewal_window import RenewalInfo
 from distributor.model.times import from_rfc3339, rfc3339
 from distributor.store.files import DAMAGED, read, text, write
+
+log = logging.getLogger(__name__)
 
 _FILE = "window.json"
 
@@ -20,7 +22,10 @@ class Windows:
         self._persist = persist
 
     def find(self, name: str, leaf: str) -> RenewalInfo | None:
-        """Return what the CA last said of the certificate with that leaf, or None."""
+        """Return what the CA last said of the certificate with that leaf, or None.
+
+        None, with a warning, for a file that is damaged: the CA is asked again.
+        """
         path = self._folder / name / _FILE
         written = read(path)
         if written is None:
@@ -36,10 +41,9 @@ class Windows:
                 explanation_url=None if url is None else text(url),
                 ask_again=from_rfc3339(data["ask_again"]),
             )
-        except DAMAGED as error:
-            raise StateError(
-                f"{path} cannot be read", hint="remove it: the CA is asked again"
-            ) from error
+        except DAMAGED:
+            log.warning("window file=%s damaged: the CA is asked again", path)
+            return None
 
     def note(self, name: str, leaf: str, info: RenewalInfo) -> RenewalInfo:
         """Keep what the CA said; return it as it will be found, in whole seconds."""

@@ -56,7 +56,8 @@ class Session(Protocol):
         """Make the changes of `plan`, and no others. `bundles` are by certificate name.
 
         MUST NOT report success on the device's word where it can look. Raises a DistributorError
-        at the first change that cannot be made; what was made by then stays for `rollback`.
+        at the first change that cannot be made; what was made by then stays for `rollback`. A
+        PlanError says that nothing was changed.
         """
 
     def remove(self, plan: Plan) -> None:

@@ -31,7 +31,7 @@ from distributor.targets.dsm_files import (
     RECORDS,
     holds,
     new_files,
-    notes_on_files,
+    notes_on,
     overwritten,
     paths_to_keep,
     require_as_planned,
@@ -135,7 +135,7 @@ class DiskstationSshSession:
         only_there = (
             "what is there is no sound pair: only the copy that is kept on the box brings it back",
         ) * bool(seen.hazards)
-        notes = () if self._by_dsm else notes_on_files(plan, tree, packages=self._packages)
+        notes = notes_on(plan, tree, packages=self._packages)
         return Foresight(notes=(*seen.notes, *only_there, *notes))
 
     def snapshot(self, plan: Plan, *, may_lose: bool = False) -> Snapshot:  # noqa: ARG002 - see foresee: nothing is lost
@@ -198,7 +198,7 @@ class DiskstationSshSession:
             ["/bin/sh", "-c", SURVEY, "sh", *MARKS], as_root=True, seconds=_SURVEY_SECONDS
         )
         told = result.required("cannot look at the box's certificates", "read")
-        self._seen = tree_of(parse_survey(told))
+        self._seen = tree_of(parse_survey(told), takes_unnamed=not self._by_dsm)
         return self._seen
 
     def _require_possible(self, plan: Plan, tree: Tree) -> None:

@@ -108,17 +108,20 @@ def holds(folder: Folder, pair: Certificate) -> bool:
     )
 
 
-def notes_on_files(plan: Plan, tree: Tree, *, packages: bool) -> Iterator[str]:
-    """Give what a person should know of a change of files before it is made."""
+def notes_on(plan: Plan, tree: Tree, *, packages: bool) -> Iterator[str]:
+    """Give what a person should know of a change of entries before it is made."""
     for address in overwritten(plan):
         entry = tree.entry(address.id)
         if entry is None:
             continue
         for folder in tree.unnamed(entry):
+            goes = "it is replaced along" if tree.takes_unnamed else "DSM leaves it as it is"
             yield (
                 f"{printable(folder.path)} holds the same certificate, though the box binds it to "
-                "nothing: it is replaced along"
+                f"nothing: {goes}"
             )
+        if not tree.takes_unnamed:
+            continue
         kept = [one.id for one in tree.bound(entry) if one.is_package]
         if kept and not packages:
             yield (

@@ -53,6 +53,8 @@ class Tree:
     """The id that the archive names as default."""
     folders: Mapping[str, Folder]
     """Those that hold a file of a pair, by path."""
+    takes_unnamed: bool
+    """Whether folders that INFO does not name belong to the entry whose leaf they hold."""
 
     def entry(self, entry_id: str) -> InfoEntry | None:
         """Return the entry with an id, or None."""
@@ -66,7 +68,7 @@ class Tree:
         """Return folders that INFO gives to nobody and that hold the leaf of this entry alone.
 
         Those of Web Station were seen to be such: what it serves keeps the old certificate when
-        they are left out (dsm-ssh facts 1.2, 7 no. 10).
+        they are left out (dsm-ssh facts 1.2, 7 no. 10). DSM's own import knows but what INFO names.
         """
         named = {one.folder for known in self.entries for one in known.services}
         mine = self._leaves(entry)
@@ -88,14 +90,15 @@ class Tree:
         """
         own = (entry.folder, *(one.folder for one in entry.services))
         named = (self.folders[path] for path in own if path in self.folders)
-        return (*self.unnamed(entry), *named)
+        unnamed = self.unnamed(entry) if self.takes_unnamed else ()
+        return (*unnamed, *named)
 
     def _leaves(self, entry: InfoEntry) -> set[str]:
         folder = self.folders.get(entry.folder)
         return set() if folder is None else set(folder.leaves) - {UNREAD}
 
 
-def tree_of(survey: Survey) -> Tree:
+def tree_of(survey: Survey, *, takes_unnamed: bool) -> Tree:
     """Return what a survey found; raises ProtocolError when it is no DiskStation that is known."""
     release = release_of(survey.there)
     if survey.info is None or release is None:
@@ -106,6 +109,7 @@ def tree_of(survey: Survey) -> Tree:
         entries=parse_info(survey.info),
         default=parse_default(survey.default or b""),
         folders=folders_of(survey),
+        takes_unnamed=takes_unnamed,
     )
 
 
@@ -127,7 +131,7 @@ def observed_state(tree: Tree, served: Sequence[Served]) -> State:
         for service in entry.services:
             place = Address("service", service.display_name, service.id)
             facts[place] = {CERTIFICATE: address} | _held(tree.folders.get(service.folder))
-        for folder in tree.unnamed(entry):
+        for folder in tree.unnamed(entry) if tree.takes_unnamed else ():
             facts[Address("file", folder.path)] = {CERTIFICATE: address} | _held(folder)
     if f"{ARCHIVE}/DEFAULT" in tree.there:
         known = tree.entry(tree.default or "")

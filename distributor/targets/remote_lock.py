@@ -1,7 +1,8 @@
-"""A lock on a host, for as long as a driver works there: a folder that one run alone can make.
+"""A lock on a host, for as long as a driver works there: a link that one run alone can make.
 
-It is a folder and not `flock`, which not every host has, and which would end with the process that
-holds it, while a delivery is many commands. A run that was cut leaves it behind: the same
+It is a link, which names its holder from the first moment on and wants no room on a full disk. It
+is not `flock`, which not every host has, and which would end with the process that holds it, while
+a delivery is many commands. A run that was cut leaves it behind: the same
 controller takes it over at once, another one after `COUNTS_SECONDS` without a sign of work. Either
 first waits for the command that the cut left running: a script goes on when its connection is gone.
 """
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from distributor.clients.shell import COMMAND_SECONDS, Result, Shell, checked_path
-from distributor.model.errors import DeviceRefused, DistributorError
+from distributor.model.errors import Busy, DeviceRefused, DistributorError
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
 
@@ -37,43 +38,43 @@ born() {
   [ "$1" != Z ] && echo "${20}"
 }
 """
-# $1 folder, $2 lock, $3 who, $4 for how long it counts, $5 for how long a command is waited for.
+# $1 folder, $2 who, $3 for how long it counts, $4 for how long a command is waited for.
 _TAKE: Final = (
     _BORN
     + f"""\
 set -u; umask 077
-folder=$1 lock=$2 who=$3 counts=$4 waits=$5
+folder=$1 lock=$1/lock who=$2 counts=$3 waits=$4
 if [ -L "$folder" ]; then echo "$folder: is a symbolic link" >&2; exit 1; fi
 [ -d "$folder" ] || mkdir -p -- "$folder" || exit 1
 chmod 700 "$folder" || exit 1
-while ! mkdir -- "$lock" 2>/dev/null; do
-  if [ ! -d "$lock" ]; then mkdir -- "$lock" && break; exit 1; fi
-  holder=$(cat "$lock/who" 2>/dev/null)
-  since=$(stat -c %Y "$lock" 2>/dev/null) || continue
+while ! ln -sn -- "$who" "$lock" 2>/dev/null; do
+  if [ ! -L "$lock" ]; then ln -sn -- "$who" "$lock" && break; exit 1; fi
+  holder=$(readlink -- "$lock") && since=$(stat -c %Y -- "$lock") || continue
+  last=$(stat -c %Y -- "$folder/work" 2>/dev/null) || last=0
+  [ "$last" -le "$since" ] || since=$last
   if [ "$holder" != "$who" ] && [ $(($(date +%s) - since)) -lt "$counts" ]; then
     printf '%s\\n%s\\n' "$since" "$holder"
     exit {_BUSY}
   fi
-  while read -r pid birth <"$lock/work" && [ "$(born "$pid")" = "$birth" ]; do
-    if [ "$waits" -le 0 ]; then echo "process $pid"; exit {_LEFT_RUNNING}; fi
+  while work=$(readlink -- "$folder/work") && [ "$(born "${{work% *}}")" = "${{work#* }}" ]; do
+    if [ "$waits" -le 0 ]; then echo "process ${{work% *}}"; exit {_LEFT_RUNNING}; fi
     waits=$((waits - 1)); sleep 1
   done 2>/dev/null
-  mv -- "$lock" "$lock.$$" && rm -rf -- "$lock.$$"
+  mv -- "$lock" "$lock.$$" && rm -f -- "$lock.$$"
 done
-printf '%s\\n' "$who" >"$lock/who"
 """
 )
-# $1 lock, $2 who; the rest is the command, which takes the place of this process.
+# $1 folder, $2 who; the rest is the command, which takes the place of this process.
 _WORK: Final = (
     _BORN
     + f"""\
-lock=$1 who=$2; shift 2
-if [ "$(cat "$lock/who" 2>/dev/null)" != "$who" ]; then echo '{_LOST_WORDS}' >&2; exit {_LOST}; fi
-printf '%s %s\\n' "$$" "$(born "$$")" >"$lock/work" && touch "$lock" || exit 1
+folder=$1 who=$2; shift 2
+if [ "$(readlink -- "$folder/lock")" != "$who" ]; then echo '{_LOST_WORDS}' >&2; exit {_LOST}; fi
+ln -sfn -- "$$ $(born "$$")" "$folder/work" || exit 1
 exec "$@"
 """
 )
-_RELEASE: Final = '[ "$(cat "$1/who" 2>/dev/null)" != "$2" ] || rm -rf -- "$1"'
+_RELEASE: Final = '[ "$(readlink -- "$1/lock")" != "$2" ] || rm -f -- "$1/work" "$1/lock"'
 
 
 class RemoteLock:
@@ -86,21 +87,20 @@ class RemoteLock:
     def __init__(self, shell: Shell, folder: str, who: str, *, as_root: bool) -> None:
         self._shell = shell
         self._folder = checked_path(folder)
-        self._lock = f"{folder}/lock"
         self._who = printable(who)
         self._as_root = as_root
         self._is_held = False
 
     def take(self) -> None:
-        """Take the lock, unless it is held already; raises DeviceRefused while another has it."""
+        """Take the lock, unless it is held already; raises Busy while another run has it."""
         if self._is_held:
             return
-        words = (self._folder, self._lock, self._who, str(COUNTS_SECONDS), str(WAIT_SECONDS))
+        words = (self._folder, self._who, str(COUNTS_SECONDS), str(WAIT_SECONDS))
         result = self._sh(_TAKE, *words, seconds=WAIT_SECONDS + COMMAND_SECONDS)
         if result.status == _BUSY:
             raise self._busy(result.stdout)
         if result.status == _LEFT_RUNNING:
-            raise DeviceRefused(
+            raise Busy(
                 f"a command of an earlier run still works on the host: {result.words}",
                 hint="look at it there; the next run tries again",
                 step="lock",
@@ -115,7 +115,7 @@ class RemoteLock:
 
         Raises DeviceRefused, with nothing begun, when another controller broke it.
         """
-        words = ["/bin/sh", "-c", _WORK, "sh", self._lock, self._who, *command]
+        words = ["/bin/sh", "-c", _WORK, "sh", self._folder, self._who, *command]
         result = self._shell.run(words, as_root=self._as_root, stdin=stdin, seconds=seconds)
         if result.status == _LOST and _LOST_WORDS in result.words:
             raise DeviceRefused(
@@ -131,20 +131,21 @@ class RemoteLock:
             return
         self._is_held = False
         try:
-            self._sh(_RELEASE, self._lock, self._who, seconds=_RELEASE_SECONDS).required(
+            self._sh(_RELEASE, self._folder, self._who, seconds=_RELEASE_SECONDS).required(
                 "cannot release the lock", "lock"
             )
         except DistributorError as error:
             # Whoever comes next takes it over; what was done is done.
             log.warning("step=lock released=no error=%s", error.kind)
 
-    def _busy(self, told: bytes) -> DeviceRefused:
+    def _busy(self, told: bytes) -> Busy:
         since, _, who = told.decode("utf-8", "replace").strip().partition("\n")
         when = rfc3339(datetime.fromtimestamp(int(since), UTC)) if since.isdigit() else "lately"
-        return DeviceRefused(
+        return Busy(
             f"another controller works on this host, last seen at {when} by the host's clock: "
             f"{printable(who) or 'it left no name'}",
-            hint=f"wait until it is done; if it is not at work any more, remove {self._lock} there",
+            hint="wait until it is done; if it is not at work any more, remove "
+            f"{self._folder}/lock there",
             step="lock",
         )
 

@@ -33,6 +33,7 @@ _SAME: Final = "="
 _PLACE: Final = """\
 set -uC; umask 077
 mark=$1 list=$(cat) tab=$(printf '\\t'); shift
+alike() { [ "$(($(wc -c <"$1")))" -eq "$(($(wc -c <"$2")))" ]; }
 each() {
   printf '%s\\n' "$list" | while IFS=$tab read -r from mode owner path like; do
     new=${path%/*}/.${path##*/}$mark; "$1" || exit 1
@@ -45,14 +46,12 @@ stage() {
   how=$mode
   [ ! -e "$path" ] || like=$path
   if [ "$mode" = = ]; then like=$from mode=- owner=-; fi
-  if [ "$mode" = - ]; then
-    mode=600; [ "$like" = - ] || mode=$(stat -c %a -- "$like") || return 1
-  fi
-  if [ "$owner" = - ] && [ "$like" != - ]; then
-    owner=$(stat -c %u:%g -- "$like") || return 1
-  fi
+  facts='600 -'
+  [ "$like" = - ] || facts=$(stat -c '%a %u:%g' -- "$like") || return 1
+  [ "$mode" != - ] || mode=${facts% *}
+  [ "$owner" != - ] || owner=${facts#* }
   (
-    exec 3>"$new"; cat -- "$from" >&3 && cmp -s -- "$from" "$new" || exit 1
+    exec 3>"$new"; cat -- "$from" >&3 && alike "$from" "$new" || exit 1
     [ "$owner" = - ] || chown -- "$owner" /proc/self/fd/3 || exit 1
     chmod -- "$mode" /proc/self/fd/3
   ) && return 0
@@ -62,19 +61,20 @@ stage() {
 }
 rename() { if [ "$from" = - ]; then rm -f -- "$path"; else mv -f -- "$new" "$path"; fi; }
 unstage() { rm -f -- "$new"; }
-trap 'each unstage; rm -f -- "$@"' EXIT
-each stage && each rename
+trap 'rm -f -- "$@"' EXIT
+each stage && each rename || { each unstage; exit 1; }
 """
 # $1 is the folder of copies, $2 the new one's name, $3 how many are kept; stdin has the paths.
 _KEEP: Final = """\
 set -u; umask 077
 root=$1 copy=$1/$2 keep=$3 list=$(cat) n=0
+alike() { [ "$(($(wc -c <"$1")))" -eq "$(($(wc -c <"$2")))" ]; }
 mkdir -p -- "$root" && rm -rf -- "$root"/*.part && mkdir -- "$copy.part" || exit 1
 printf '%s\\n' "$list" | while read -r path; do
   n=$((n + 1))
   if [ -L "$path" ] || [ -d "$path" ]; then echo "$path: is no file" >&2; exit 1; fi
   if [ -e "$path" ]; then
-    cp -p -- "$path" "$copy.part/$n" && cmp -s -- "$path" "$copy.part/$n" || exit 1
+    cp -p -- "$path" "$copy.part/$n" && alike "$path" "$copy.part/$n" || exit 1
     printf '%s\\t%s\\n' $n "$path" || exit 1
   else
     printf -- '-\\t%s\\n' "$path" || exit 1

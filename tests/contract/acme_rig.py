@@ -2,13 +2,15 @@
 
 import base64
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import dns.tsig
 import pytest
@@ -39,11 +41,12 @@ from distributor.model.hosts import (
 from distributor.model.secret import Secret
 from distributor.sources.acme import Acme
 from distributor.sources.contract import Source
-from distributor.store import PendingOrder, Store
+from distributor.store import PendingOrder, Publisher, Store
 from tests.contract.source_laws import NAMES, SourceRig
 from tests.e2e.servers import send_update
 
 SECRET = base64.b64encode(b"the lab's own TSIG key, 32 bytes").decode()
+AT_LAB = Publisher("lab", "rfc2136", "the lab")
 CHALLENGE = "_acme-challenge.example.test"
 
 
@@ -168,6 +171,11 @@ class KilledAfterValidation(SpiedAuthority):
         raise killed()
 
 
+def noted(store: Store) -> dict[str, tuple[str, ...]]:
+    """Values by name, as they are noted on the disk."""
+    return dict(Store(store.folder).orders.challenges("wild").get(AT_LAB, {}))
+
+
 class FailingProvider:
     """Publishes by another one, and raises at the n-th call of a method."""
 
@@ -202,7 +210,7 @@ class SeesJournal:
     def present(self, receipt: Receipt) -> None:
         (pending,) = Store(self._store.folder).orders.all("wild")
         self.urls.append(pending.url)
-        self.noted.append(Store(self._store.folder).orders.challenges("wild"))
+        self.noted.append(noted(self._store))
         assert set(receipt.values) <= set(self.noted[-1][receipt.name])
         self._real.present(receipt)
 
@@ -247,7 +255,9 @@ class AcmeRig(SourceRig):
             "connect": self.connect(),
             "ask_window": lambda _source, _leaf: None,
             "external_account": lambda _source: None,
+            "publisher": AT_LAB,
             "provider": self.provider(),
+            "find_provider": lambda _publisher: None,
             "nameservers": self.nameservers(),
             "propagation_timeout": timedelta(seconds=10),
             "roots": lambda: (),
@@ -274,14 +284,18 @@ class AcmeRig(SourceRig):
         return self.acme(wanted=wanted, source=settings)
 
     def connect(
-        self, kind: type[SpiedAuthority] = SpiedAuthority
+        self,
+        kind: type[SpiedAuthority] = SpiedAuthority,
+        sleep: Callable[[float], None] = short_sleep,
+        patient_sleep: Callable[[float], None] = short_sleep,
     ) -> Callable[[AcmeSource, Secret], CertificateAuthority]:
         def connect(source: AcmeSource, key: Secret) -> CertificateAuthority:
             authority = kind(
                 source.directory_url,
                 key,
                 ca_bundle=source.ca_bundle,
-                sleep=short_sleep,
+                sleep=sleep,
+                patient_sleep=patient_sleep,
                 now=self.now,
             )
             authority.spied = self.spied
@@ -338,6 +352,48 @@ class AcmeRig(SourceRig):
     @property
     def published(self) -> set[str]:
         return self.servers.nameserver.records(CHALLENGE, "TXT")
+
+
+class Gate:
+    """What Pebble asks instead of a nameserver: it passes questions on once it is open."""
+
+    def __init__(self, behind: Nameserver) -> None:
+        self.is_open = threading.Event()
+        self._behind = behind.address
+        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._udp.bind(("127.0.0.1", 0))
+        self._serving = threading.Thread(target=self._serve)
+        self._passing = ThreadPoolExecutor(32)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self._udp.getsockname()
+        return host, port
+
+    def __enter__(self) -> Self:
+        self._serving.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.is_open.set()
+        self._udp.sendto(b"", self.address)
+        self._serving.join()
+        self._passing.shutdown()
+        self._udp.close()
+
+    def _serve(self) -> None:
+        while True:
+            wire, peer = self._udp.recvfrom(65_535)
+            if not wire:
+                return
+            self._passing.submit(self._pass, wire, peer)
+
+    def _pass(self, wire: bytes, peer: tuple[str, int]) -> None:
+        self.is_open.wait()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as behind:
+            behind.settimeout(5)
+            behind.sendto(wire, self._behind)
+            self._udp.sendto(behind.recv(65_535), peer)
 
 
 def dead_url() -> str:

@@ -1,4 +1,4 @@
-"""One host's work as a run does it, around a rig of the lab."""
+"""One host's work as a run does it, around a rig."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +13,8 @@ from distributor.model.hosts import Delivery, Endpoint, Host
 from distributor.model.report import Outcome
 from distributor.model.snapshot import Snapshot
 from distributor.targets.contract import Target
-from tests.contract.lab_rig import LabRig
 from tests.contract.scenarios import DSM, FTPS, STRANGERS, Scenario, ours
+from tests.contract.target_laws import Rig
 
 WORK = Scenario(
     name="one entry replaced, a service moved, made default",
@@ -29,7 +29,7 @@ ACCEPTED = frozenset({"untrusted-issuer", "fewer-names"})
 class Bench:
     """`delivery.Tools` around one rig."""
 
-    rig: LabRig
+    rig: Rig
     steps: list[str] = field(default_factory=list)
     remembered: list[str] = field(default_factory=list)
     at: dict[str, Callable[[], None]] = field(default_factory=dict)

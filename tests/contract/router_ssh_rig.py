@@ -1,6 +1,6 @@
 """A rig around a virtual router that is reached by SSH as root: one certificate in three files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -57,6 +57,9 @@ class RouterSshRig(SshRig):
     def around(self) -> str:
         return "/usr/syno"
 
+    def fullchain(self, held: Mapping[str, bytes]) -> bytes:
+        return held[LEAF_FILE] + held[CHAIN_FILE]
+
     def target(self) -> Target:
         return RouterSsh(self.host, self.connect, lambda: datetime.now(UTC), controller=CONTROLLER)
 
@@ -81,6 +84,7 @@ def router_ssh_rig(box: SshBox, scenario: Scenario, folder: Path) -> Iterator[Ro
     held = _contents(next(iter(scenario.placed), None))
     box.place(*(Item(path=path, content=held[path], mode=0o400) for path in held))
     box.restart_web()
+    box.forget_calls()
     rig = RouterSshRig(box, scenario, folder)
     rig.served()
     try:

@@ -44,6 +44,7 @@ def issue(*names: str, lasts: timedelta = 90 * DAY) -> Bundle:
 OLD: Final = issue("example.test", "*.example.test", lasts=20 * DAY)
 NEW: Final = issue("example.test", "*.example.test")
 MAIL: Final = issue("mail.example.test")
+MAIL_OLD: Final = issue("mail.example.test", lasts=15 * DAY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,17 +321,46 @@ FILES_CASES: Final = Cases(
 )
 
 
+_MAIL_ENTRY: Final = {"id": "known2", "description": "mail", "services": (FTPS,)}
+
+DSM_FILES_SCENARIOS: Final = (
+    *(one for one in SCENARIOS if one.name.startswith(("an entry is", "an entry that somebody"))),
+    *(one for one in SCENARIOS if one.name.startswith(("an entry full", "a missing chain"))),
+    Scenario(
+        name="two certificates, both replaced",
+        placed=(*STRANGERS, ours(), ours(MAIL_OLD, **_MAIL_ENTRY)),
+        deliveries=(Delivery(certificate="wild"), Delivery(certificate="mail")),
+        bundles={"wild": NEW, "mail": MAIL},
+        proved={DSM: "wild", FTPS: "mail"},
+    ),
+)
+"""Those in which every entry and binding stays as it is: files alone are replaced."""
+
+DSM_FILES_CASES: Final = Cases(
+    scenarios=DSM_FILES_SCENARIOS,
+    faulty=DSM_FILES_SCENARIOS,
+    walked=DSM_FILES_SCENARIOS[0],
+    ambiguous=DSM_CASES.ambiguous,
+    ambiguous_words=DSM_CASES.ambiguous_words,
+    apart=Scenario(
+        name="apart",
+        placed=(*STRANGERS, ours(services=(DSM, FTPS))),
+        proved={DSM: "wild", FTPS: "wild"},
+    ),
+)
+
+
 def is_exhaustive() -> bool:
     """Whether every device is to meet every fault: DISTRIBUTE_EXHAUSTIVE=1."""
     return os.environ.get("DISTRIBUTE_EXHAUSTIVE") == "1"
 
 
-def in_part(cases: Cases, seed: str) -> Cases:
+def in_part(cases: Cases, seed: str, *, number: int = 6, faulty: int = 2) -> Cases:
     """Return a part of the cases, the same for one seed, unless all are asked for."""
     if is_exhaustive():
         return cases
-    chosen = random.Random(seed).sample(cases.scenarios, 6)  # noqa: S311 - the same part each time
-    return replace(cases, scenarios=tuple(chosen), faulty=tuple(chosen[:2]))
+    chosen = random.Random(seed).sample(cases.scenarios, number)  # noqa: S311 - the same part each time
+    return replace(cases, scenarios=tuple(chosen), faulty=tuple(chosen[:faulty]))
 
 
 def for_files(cases: Cases, seed: str, part: int) -> Cases:

@@ -14,7 +14,7 @@ from distributor.access import Logins, host_key_trust_for
 from distributor.clients.shell import Result
 from distributor.clients.ssh import SshSession
 from distributor.clients.tls import probe
-from distributor.model.bundle import describe, fingerprint, fits, spki_fingerprint_of_key
+from distributor.model.bundle import describe, fits, spki_fingerprint_of_key
 from distributor.model.endpoints import Served
 from distributor.model.errors import BundleError
 from distributor.model.hosts import PlainSecret, SshAccess
@@ -64,6 +64,10 @@ class SshRig(Rig):
     @abstractmethod
     def around(self) -> str:
         """The folder that everything is in which a delivery could touch."""
+
+    @abstractmethod
+    def fullchain(self, held: Mapping[str, bytes]) -> bytes:
+        """What a server sends that has read these files."""
 
     @property
     def writes(self) -> int:
@@ -185,12 +189,14 @@ class SshRig(Rig):
     def _is_at_rest(self, shown: Sequence[Served]) -> bool:
         """Whether the ports show what the files hold; a server takes a moment to reload."""
         files = self.box.files(self.around)
-        held = [self.box.read(path) for path in self.held if path in files]
-        leaf = next(iter(_leaves(held)), None)
-        if leaf is None or not _fit(leaf, held):
+        held = {path: self.box.read(path) for path in self.held if path in files}
+        leaf = next(iter(_leaves(held.values())), None)
+        if leaf is None or not _fit(leaf, held.values()):
             return True  # with these no server starts, and one that runs keeps what it has
+        wanted = describe(certificates_from(self.fullchain(held), ""), "")
         return all(
-            one.certificate is not None and one.certificate.leaf == fingerprint(leaf)
+            one.certificate is not None
+            and (one.certificate.leaf, one.certificate.chain) == (wanted.leaf, wanted.chain)
             for one in shown
         )
 

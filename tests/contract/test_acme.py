@@ -38,6 +38,7 @@ from tests.contract.acme_rig import (
     forget_challenges,
     hush,
     killed,
+    noted,
 )
 from tests.contract.source_laws import NAMES, SourceLaws, SourceRig
 
@@ -83,8 +84,8 @@ class TestAcme(SourceLaws):
     def test_order_and_values_are_on_disk_before_anything_is_published(self, rig: AcmeRig) -> None:
         seeing = SeesJournal(rig.provider(), rig.store)
         rig.acme(provider=seeing).renew(hush)
-        (noted,), (url,) = seeing.noted, seeing.urls
-        assert len(noted[CHALLENGE]) == 2
+        (values,), (url,) = seeing.noted, seeing.urls
+        assert len(values[CHALLENGE]) == 2
         assert url == rig.spied.orders[0]
         assert rig.pending() is None
         assert rig.store.orders.challenges("wild") == {}
@@ -137,7 +138,7 @@ class TestAcme(SourceLaws):
         )
         assert rig.source().current() == ready
         assert any("could not be removed yet" in line for line in lines)
-        left = rig.store.orders.challenges("wild")[CHALLENGE]
+        left = noted(rig.store)[CHALLENGE]
         assert rig.published == {*left, "of a stranger"}
 
         still = rig.acme(provider=FailingProvider(rig.provider(), "cleanup", refusal)).tidy()

@@ -17,15 +17,17 @@ from distributor.model.errors import (
     CaUnreachable,
     DnsRefused,
     Interrupted,
+    NotYetValid,
     OrderFailed,
     RateLimited,
 )
 from distributor.model.hosts import KNOWN_CAS
 from distributor.model.keys import new_private_key
 from distributor.model.renewal_window import RenewalInfo
+from distributor.model.secret import Secret
 from distributor.sources.acme import Acme
 from distributor.sources.acme_account import StoredAccount
-from distributor.sources.acme_guard import Guard
+from distributor.sources.acme_guard import Guard, is_cas_own
 from distributor.store import Store
 from tests.contract.acme_rig import (
     AcmeRig,
@@ -140,12 +142,15 @@ def test_after_an_incident_the_reserve_may_be_used(rig: AcmeRig) -> None:
     own = guard(rig, rig.acme(), ca="letsencrypt")
     ready = rig.source().renew(hush)
     past = RenewalInfo(
-        start=own.now() - 2 * HOUR, end=own.now() - HOUR, explanation_url=None, ask_again=own.now()
+        start=own.now() - 2 * HOUR,
+        end=own.now() - HOUR,
+        explanation_url="https://ca.example/incident",
+        ask_again=own.now(),
     )
     patient = replace(own, current=ready.held)
-    for _ in range(4):
+    for number in range(4):
         patient.admit_order(replaces=False)
-        patient.issued()
+        patient.issued(f"https://le.example/order/{number}")
     with pytest.raises(BudgetSpent, match="kept in reserve"):
         patient.admit_order(replaces=False)
     replace(patient, window=past).admit_order(replaces=False)
@@ -295,9 +300,8 @@ def note(rig: AcmeRig, source: Acme, kind: str, **other: object) -> None:
         account="",
         names=source.wanted.names,
         certificate="wild",
-        **other,  # type: ignore[arg-type]  # fields by name
     )
-    rig.store.ledger.note(event)
+    rig.store.ledger.note(replace(event, **other))  # type: ignore[arg-type]  # fields by name
 
 
 def test_the_last_certificate_of_a_week_is_kept_for_need(rig: AcmeRig) -> None:
@@ -327,6 +331,107 @@ def test_a_retry_after_of_an_earlier_run_is_obeyed(rig: AcmeRig) -> None:
     assert limited.value.retry_at is not None
     assert limited.value.retry_at >= until
     assert rig.spied.orders == []
+
+
+def test_a_short_retry_after_does_not_undo_the_back_off(rig: AcmeRig) -> None:
+    source = rig.acme()
+    note(rig, source, "rate-limited", until=source.now() - HOUR + timedelta(seconds=5))
+    soon = replace(source, now=lambda: source.now() - HOUR + timedelta(seconds=30))
+    with pytest.raises(BackingOff):
+        soon.renew(hush)
+    assert rig.spied.orders == []
+
+
+def test_a_limit_met_at_the_account_counts_for_every_certificate(rig: AcmeRig) -> None:
+    source = rig.acme()
+    note(rig, source, "rate-limited", until=source.now() + 24 * HOUR, names=())
+    other = replace(rig.acme().wanted, name="other", names=("other.example.test",))
+    with pytest.raises(RateLimited, match="asked us to wait"):
+        rig.acme(wanted=other).renew(hush)
+
+
+def test_failed_validations_that_are_used_up_lead_to_no_other_ca(rig: AcmeRig) -> None:
+    own = guard(rig, rig.acme(), ca="letsencrypt")
+    for _ in range(5):
+        own.failed(AuthorizationFailed("no TXT", hint="look", step="authorization"))
+    with pytest.raises(BudgetSpent, match="failed validations") as spent:
+        own.admit_order(replaces=False)
+    assert not is_cas_own(spent.value)
+    assert not is_cas_own(CaUnreachable("not trusted", is_outage=False, hint="x", step="order"))
+
+
+def test_a_window_noted_by_a_clock_that_was_ahead_does_not_silence_the_ca(rig: AcmeRig) -> None:
+    rig.source().renew(hush)
+    source = rig.acme()
+    ahead = window(source.now().replace(microsecond=0) + 60 * 24 * HOUR)
+    replace(source, ask_window=lambda _source, _leaf: ahead).look()
+    said = window(source.now().replace(microsecond=0))
+    assert replace(source, ask_window=lambda _source, _leaf: said).look().window == said
+
+
+def test_names_that_a_ca_adds_or_leaves_to_the_wildcard_make_nothing_due(rig: AcmeRig) -> None:
+    ready = rig.source().renew(hush)
+    source = rig.acme()
+    for names in (("example.test",), ("a.example.test", *NAMES)):
+        have = replace(ready.held.certificate, names=names)
+        held = replace(ready.held, certificate=have)
+        assert source.due(held, source.look(), source.now()) is None
+
+
+def test_a_certificate_that_is_not_valid_yet_is_kept_for_when_the_clock_is_right(
+    rig: AcmeRig,
+) -> None:
+    behind: list[timedelta] = []
+
+    class ClockGoesBack(SpiedAuthority):
+        def finish(
+            self, order: OrderResource, deadline: datetime, preferred_chain: str | None = None
+        ) -> str:
+            chain = super().finish(order, deadline, preferred_chain)
+            behind.append(48 * HOUR)
+            return chain
+
+    source = rig.acme(
+        connect=rig.connect(ClockGoesBack), now=lambda: rig.now() - sum(behind, timedelta(0))
+    )
+    with pytest.raises(NotYetValid):
+        source.renew(hush)
+    rig.source().renew(hush)
+    assert len(rig.spied.orders) == 1
+
+
+def lose_account(rig: AcmeRig) -> tuple[str, str]:
+    place = rig.servers.pebble.directory_url, "admin@example.test"
+    known = rig.store.accounts.load(*place)
+    assert known is not None
+    rig.store.accounts.save(*place, replace(known, url=f"{known.url}lost"))
+    return place
+
+
+def test_an_account_url_that_was_lost_is_found_by_its_key(rig: AcmeRig) -> None:
+    ready = rig.source().renew(hush)
+    place = lose_account(rig)
+    rig.acme().accounts()[0].roll_over()
+    known = rig.store.accounts.load(*place)
+    assert known is not None
+    assert known.url is not None
+    assert not known.url.endswith("lost")
+    lose_account(rig)
+    rig.acme().revoke(ready.bundle.leaf, 4)
+
+
+def test_a_refused_roll_over_leaves_the_key_as_it_was(rig: AcmeRig) -> None:
+    rig.source().renew(hush)
+    place = rig.servers.pebble.directory_url, "admin@example.test"
+    before = rig.store.accounts.load(*place)
+
+    class Refusing(SpiedAuthority):
+        def roll_over(self, new_key: Secret) -> None:  # noqa: ARG002 - the client's
+            raise OrderFailed("no keyChange", hint="x", step="account")
+
+    with pytest.raises(OrderFailed):
+        rig.acme(connect=rig.connect(Refusing)).accounts()[0].roll_over()
+    assert rig.store.accounts.load(*place) == before
 
 
 def test_how_each_try_ended_is_remembered(rig: AcmeRig) -> None:
@@ -359,9 +464,10 @@ def guard(rig: AcmeRig, source: Acme, *, ca: str) -> Guard:
 
 def test_no_limit_counts_for_an_order_inside_the_cas_window(rig: AcmeRig) -> None:
     own = guard(rig, rig.acme(), ca="letsencrypt")
-    for _ in range(5):
+    for number in range(5):
         own.admit_order(replaces=False)
-        own.issued()
+        own.issued(f"https://le.example/order/{number}")
+        own.issued(f"https://le.example/order/{number}")  # taken up again: counted once
     with pytest.raises(BudgetSpent, match="exactly these names"):
         own.admit_order(replaces=False)
     own.admit_order(replaces=True)
@@ -410,7 +516,8 @@ def test_a_ca_that_does_not_answer_leaves_what_it_said_last(rig: AcmeRig) -> Non
 
 def test_inside_the_window_the_renewal_names_its_predecessor(rig: AcmeRig) -> None:
     first = rig.source().renew(hush)
-    source = rig.acme()
+    month = 30 * 24 * HOUR
+    source = rig.acme(now=lambda: rig.now() + month)
     info = window(source.now().replace(microsecond=0) - HOUR)
     source = replace(source, ask_window=lambda _source, _leaf: info)
     hints = source.look()

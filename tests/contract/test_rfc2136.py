@@ -3,9 +3,12 @@
 import base64
 import socket
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
+import dns.message
+import dns.opcode
 import dns.tsig
 import dns.update
 import pytest
@@ -16,8 +19,9 @@ from distributor.lab.nameserver import Nameserver
 from distributor.model.errors import DnsRefused, SecretError
 from distributor.model.hosts import PlainSecret, Rfc2136Settings, SocketAddress
 from distributor.model.secret import Secret
-from tests.contract.dns_provider_laws import DEEPER, NAME, DnsProviderLaws, ProviderRig
+from tests.contract.dns_provider_laws import CLOSED, DEEPER, NAME, DnsProviderLaws, ProviderRig
 from tests.e2e.servers import Bind, Zone, send_update, txt
+from tests.unit.scripted_nameserver import nothing
 
 SECRET = base64.b64encode(b"the lab's own TSIG key, 32 bytes").decode()
 OTHER_SECRET = base64.b64encode(b"another key of the same length !").decode()
@@ -162,3 +166,45 @@ def test_a_server_that_never_answers_is_given_up(
         settings = replace(rig._settings(), server=SocketAddress(ADDRESS, silent.getsockname()[1]))
         with pytest.raises(DnsRefused, match="no answer"):
             rig._provider(settings, SECRET).present(Receipt(NAME, ("x",)))
+
+
+@pytest.mark.parametrize("server", ["lab", "bind"])
+def test_a_refusal_says_that_nothing_was_written(
+    servers: Mapping[str, Server], server: str
+) -> None:
+    rig = Rfc2136Rig(servers[server])
+    refused = [
+        (rig.provider_with_unknown_key(), NAME),
+        (rig.provider_with_wrong_secret(), NAME),
+        (rig.provider_of_a_dead_server(), NAME),
+        (rig.provider(), CLOSED),
+    ]
+    for provider, name in refused:
+        with pytest.raises(DnsRefused) as caught:
+            provider.present(Receipt(name, ("x",)))
+        assert caught.value.wrote_nothing
+
+
+def test_an_update_whose_answer_is_lost_may_be_written(servers: Mapping[str, Server]) -> None:
+    rig = Rfc2136Rig(servers["lab"])
+    with socket.create_server((ADDRESS, 0)) as listening, ThreadPoolExecutor(1) as pool:
+        update = pool.submit(lose_an_update, listening)
+        settings = replace(rig._settings(), server=SocketAddress(*listening.getsockname()[:2]))
+        with pytest.raises(DnsRefused) as caught:
+            rig._provider(settings, SECRET).present(Receipt(NAME, ("x",)))
+        assert update.result(10)
+    assert not caught.value.wrote_nothing
+
+
+def lose_an_update(listening: socket.socket) -> bool:
+    """Say which zone there is, and take what comes next without an answer; was it an update?"""
+    for is_last in (False, True):
+        connection, _ = listening.accept()
+        with connection, connection.makefile("rb") as stream:
+            wire = stream.read(int.from_bytes(stream.read(2)))
+            if is_last:
+                return dns.opcode.from_flags(int.from_bytes(wire[2:4])) == dns.opcode.UPDATE
+            answer = nothing(authoritative=True)(dns.message.from_wire(wire))
+            assert answer is not None
+            connection.sendall(len(answer).to_bytes(2) + answer)
+    return False

@@ -19,7 +19,6 @@ from tests.e2e.ssh_box_tree import Item
 
 
 class FilesLaws(TargetLaws):
-    covers = ("files", "ssh")
     unseen = frozenset({*OF_CERTIFICATES, KEY})
     login: ClassVar[Login]
     box: ClassVar[SshBox]
@@ -51,15 +50,18 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 class TestSshFilesOfTheAccount(FilesLaws):
     """Whoever owns the files brings them without root, which he could not become."""
 
+    covers = ("files", "ssh")
     login = "owner"
     cases = for_files(FILES_CASES, "account", 2)
 
 
 class TestSshFilesBySudoWithBusybox(FilesLaws):
+    covers = ("files", "ssh")
     login = "sudo"
     cases = for_files(FILES_CASES, "busybox", 1)
 
 
 class TestSshFilesAsRoot(FilesLaws):
+    covers = ("files", "ssh")
     login = "root"
     cases = for_files(FILES_CASES, "root", 1)

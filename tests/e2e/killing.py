@@ -108,7 +108,7 @@ class Case:
     def names(self) -> tuple[str, str]:
         return self.name, f"*.{self.name}"
 
-    def want(self, name: str, *, update_at: str | None = None) -> None:
+    def want(self, name: str, *, update_at: str | None = None, certificate: str = "home") -> None:
         """Have the inventory ask for `name` and its wildcard, and send updates to that address."""
         self.name = name
         server = f"{self.bind.address}:{self.bind.port}"
@@ -131,7 +131,7 @@ nameservers = ["{server}"]
 resolvers = ["{server}"]
 propagation_timeout = "20s"
 
-[certificates.home]
+[certificates.{certificate}]
 source = "acme"
 names = {list(self.names)}
 dns = "home"

@@ -110,6 +110,12 @@ def refused(ran: Ran, house: House, kind: str, *words: str) -> None:
 def test_an_external_account_opens_the_door_once(bound: Authority, make_house: MakeHouse) -> None:
     house = make_house(bound, bound.root)
     refused(house.run("issue", "--json"), house, "OrderFailed", "external account", "eab")
+    [wanted] = [
+        one["message"]
+        for one in house.run("check", "--online", "--json").report["findings"]
+        if one["name"] == "ca"
+    ]
+    assert "wants an external account" in wanted
     house.rewrite("[acme]\n", '[acme]\neab = { kid = "nobody", hmac = { file = "mac" } }\n')
     refused(house.run("issue", "home", "--json"), house, "OrderFailed", "kid")
     house.rewrite('kid = "nobody"', f'kid = "{KID}"')

@@ -86,7 +86,6 @@ def test_a_ca_without_renewal_information_gives_none(
     nameserver: Nameserver, make_pebble: MakePebble, leaf: x509.Certificate
 ) -> None:
     pebble = make_pebble(dns=nameserver.address)
-    assert not directory_facts(pebble.directory_url, ca_bundle=pebble.ca_bundle).has_renewal_info
     assert (
         renewal_info(pebble.directory_url, leaf, ca_bundle=pebble.ca_bundle, now=datetime.now(UTC))
         is None

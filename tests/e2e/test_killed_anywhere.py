@@ -239,6 +239,41 @@ def test_txt_stay_noted_while_nobody_takes_updates(make_case: MakeCase) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_txt_and_key_of_a_certificate_that_was_renamed_are_removed(make_case: MakeCase) -> None:
+    case = make_case()
+    case.killed_at("got TXT-add 1")
+    assert len(case.txt()) == 2
+    old = case.name
+
+    case.want(f"renamed.{old}", certificate="renamed")
+    again = case.run()
+
+    assert again.code == 0, again
+    assert case.txt(old) == case.txt() == set()
+    assert case.files("orders") == {}
+
+
+def test_txt_of_a_provider_that_the_inventory_left_are_told_of_until_it_is_back(
+    make_case: MakeCase,
+) -> None:
+    case = make_case()
+    case.killed_at("got TXT-add 1")
+    left = case.txt()
+    elsewhere = f"127.0.0.1:{free_dns_port()}"
+    case.want(case.name, update_at=elsewhere, certificate="renamed")
+    for _ in range(2):
+        run = case.run()
+        assert f"_acme-challenge.{case.name} was published by [dns.home] (rfc2136 at " in run.err
+        assert all(value in run.err for value in left)
+        assert case.txt() == left
+
+    case.want(case.name)
+    again = case.run("", "home")
+
+    assert again.code == 0, again
+    assert case.txt() == set()
+
+
 def test_txt_that_could_not_be_removed_are_removed_when_nothing_else_is_due(
     make_case: MakeCase, bind: Bind
 ) -> None:

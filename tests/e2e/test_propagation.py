@@ -23,6 +23,7 @@ from distributor.model.errors import DnsRefused, PropagationTimeout
 from distributor.model.hosts import PlainSecret, Rfc2136Settings, SocketAddress
 from distributor.model.secret import Secret
 from distributor.store import OrderJournal
+from distributor.store import Publisher as PublishedBy
 from tests.certs import hierarchy, pem
 from tests.e2e.secondary import Knot
 from tests.e2e.servers import Bind, MakeBind, Zone, ask
@@ -32,6 +33,7 @@ from tests.integration.hostile_server import HostileServer, Talking
 NAME = "_acme-challenge.example.test"
 DELEGATED = ("_acme-challenge.one.example.test", "_acme-challenge.two.example.test")
 END = "both.acme.test"
+HERE = PublishedBy("home", "rfc2136", "the primary")
 MINUTE = timedelta(minutes=1)
 VALUE, OTHER = "v" * 43, "w" * 43
 
@@ -120,7 +122,9 @@ class Publisher:
         return Challenges(
             certificate="home",
             journal=self.journal,
+            publisher=HERE,
             provider=self.provider,
+            find=lambda _publisher: None,
             nameservers=names,
             timeout=timeout,
         )
@@ -217,7 +221,7 @@ def test_two_names_that_lead_into_another_zone_are_published_in_one_call(
     assert publisher.provider.presented == [Receipt(END, (VALUE, OTHER))]
     for name in DELEGATED:
         assert primary.txt(name) == {VALUE, OTHER}
-    assert publisher.journal.challenges("home") == {END: (VALUE, OTHER)}
+    assert publisher.journal.challenges("home") == {HERE: {END: (VALUE, OTHER)}}
 
 
 def test_aliases_in_a_ring_are_refused_before_anything_is_published(

@@ -6,6 +6,7 @@ have known.
 """
 
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -367,6 +368,10 @@ class VirtualClient:
         self, order: OrderResource, _deadline: datetime, _preferred_chain: str | None = None
     ) -> str:
         return self._ca.issue(self._ca.orders[str(order.uri)], order.csr_pem)
+
+    def uninterrupted(self) -> AbstractContextManager[None]:
+        """Nobody interrupts."""
+        return nullcontext()
 
     def close(self) -> None:
         """Nothing is open."""

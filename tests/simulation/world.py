@@ -21,7 +21,7 @@ from distributor.model.renewal_window import RenewalInfo
 from distributor.model.secret import Secret
 from distributor.obtaining import IssueTerms, obtain
 from distributor.sources.acme import Acme
-from distributor.store import Store
+from distributor.store import Publisher, Store
 from tests.simulation.clock import Clock
 from tests.simulation.virtual_authority import (
     SHORT_LIFE,
@@ -140,7 +140,9 @@ class World:
             connect=connect,
             ask_window=ask_window,
             external_account=lambda _source: None,
+            publisher=Publisher("home", "virtual", "the zone"),
             provider=self.zone,
+            find_provider=lambda _publisher: None,
             nameservers=cast("Nameservers", self.zone),
             propagation_timeout=timedelta(minutes=5),
             roots=lambda: (),

@@ -15,6 +15,7 @@ from distributor.clients.dns_answers import (
     Place,
     Seen,
     judge,
+    merely_dead,
     old_copies,
     read_cached_txt,
     read_serial,
@@ -78,6 +79,42 @@ def test_an_address_without_route_changes_nothing_of_a_name_that_is_heard(
         assert after == before
     else:
         assert place in after.late
+
+
+def at(server: str, host: str, port: int = 53) -> Authority:
+    return Authority(server, SocketAddress(host, port))
+
+
+HERE, DEAD = at("ns.test", "192.0.2.1"), at("ns.test", "2001:db8::1")
+SERVED, SILENT, LATE = Seen(Found.SERVED), Seen(Found.SILENT, "no answer"), Seen(Found.LACKING)
+
+
+@pytest.mark.parametrize(
+    ("seen", "passed"),
+    [
+        ({("a.test", HERE): SERVED, ("a.test", DEAD): SILENT}, True),
+        ({("a.test", HERE): LATE, ("a.test", DEAD): SILENT}, False),
+        ({("a.test", HERE): SERVED, ("a.test", at("other.test", "192.0.2.9")): SILENT}, False),
+        ({("a.test", HERE): SERVED, ("b.test", DEAD): SILENT}, False),
+        ({("a.test", HERE): SERVED, ("a.test", at("ns.test", "192.0.2.1", 54)): SILENT}, False),
+        ({("a.test", HERE): SERVED, ("a.test", DEAD): Seen(Found.LAME)}, False),
+        ({("a.test", HERE): SERVED, ("a.test", DEAD): LATE}, False),
+    ],
+    ids=["another address", "late", "another server", "another name", "port", "lame", "lags"],
+)
+def test_a_dead_address_is_passed_over_where_its_own_server_serves_that_name_at_another(
+    seen: dict[Place, Seen], passed: bool
+) -> None:
+    late = judge(seen).late
+    assert late, "while there is time it is waited for"
+    assert (merely_dead(seen, late) == set(late)) is passed
+
+
+@given(rounds)
+def test_only_silence_is_ever_passed_over(seen: dict[Place, Seen]) -> None:
+    late = judge(seen).late
+    assert {seen[place].found for place in merely_dead(seen, late)} <= {Found.SILENT}
+    assert merely_dead(seen, late) <= set(late)
 
 
 @given(rounds)

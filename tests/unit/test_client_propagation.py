@@ -135,6 +135,7 @@ def test_a_server_that_is_down_is_not_passed_over(server: Nameserver) -> None:
     with pytest.raises(PropagationTimeout, match="no answer") as caught:
         client(server, down, clock=Clock()).wait_for(WANTED, SOON, silence)
     assert str(down) in caught.value.message
+    assert "`nameservers` in [dns.NAME]" in str(caught.value.hint)
 
 
 def test_dead_servers_cost_one_time_out_together_and_hold_up_nobody(
@@ -231,6 +232,39 @@ def test_one_without_route_does_not_stand_in_for_one_that_lags(server: Nameserve
         )
     assert str(at(server)) in caught.value.message
     assert "::1" not in caught.value.message
+
+
+TWO_ADDRESSES = "ns9.other.test"
+DEAD_LOOPBACK = pytest.mark.allow_hosts(["127.0.0.1", "127.0.0.99"])
+
+
+@pytest.fixture
+def half_dead(server: Nameserver) -> SocketAddress:
+    """A server with a second address, where nothing answers."""
+    server.put(TWO_ADDRESSES, "A", "127.0.0.1", "127.0.0.99")
+    return SocketAddress(TWO_ADDRESSES, at(server).port)
+
+
+@DEAD_LOOPBACK
+def test_a_dead_address_of_a_server_that_serves_is_told_of_at_the_deadline_and_passed_over(
+    server: Nameserver, half_dead: SocketAddress
+) -> None:
+    server.put(NAME, "TXT", '"one"')
+    clock, lines = Clock(), list[str]()
+    client(half_dead, resolvers=[server], clock=clock).wait_for(WANTED, SOON, lines.append)
+    assert sum(clock.slept) == pytest.approx(5)
+    (told,) = [line for line in lines if not line.startswith("waiting")]
+    assert f"{TWO_ADDRESSES} (127.0.0.99:{half_dead.port})" in told
+    assert "127.0.0.1:" not in told
+    assert "the CA may" in told
+
+
+@DEAD_LOOPBACK
+def test_a_dead_address_excuses_nobody_who_lags(
+    server: Nameserver, half_dead: SocketAddress
+) -> None:
+    with pytest.raises(PropagationTimeout, match="values not there yet"):
+        client(half_dead, resolvers=[server], clock=Clock()).wait_for(WANTED, SOON, silence)
 
 
 # The provider's own signal.

@@ -8,9 +8,25 @@ import pytest
 from distributor.clients.nameservers import Nameservers, no_signal
 from distributor.clients.propagation import Progress, Signal, Wanted
 from distributor.dns_providers.challenges import MARK, Challenges, rehearse
-from distributor.dns_providers.contract import Receipt
+from distributor.dns_providers.contract import FindProvider, Receipt
 from distributor.model.errors import DistributorError, DnsRefused, Interrupted, SecretError
-from distributor.store import OrderJournal
+from distributor.model.secret import Secret
+from distributor.sources.acme_leftovers import remove_leftovers
+from distributor.store import OrderJournal, PendingOrder, Publisher
+
+ORDER = PendingOrder(
+    directory_url="https://ca.test/directory",
+    names=("example.com",),
+    key_type="ec256",
+    private_key_pem=Secret("key"),
+    csr_pem=b"request",
+)
+HERE = Publisher("home", "memory", "here")
+THERE = Publisher("home", "memory", "there")
+
+
+def noted(journal: OrderJournal) -> dict[str, tuple[str, ...]]:
+    return dict(journal.challenges("home").get(HERE, {}))
 
 
 class Zone:
@@ -27,7 +43,7 @@ class Zone:
         """What waiting heard of the signal."""
 
     def present(self, receipt: Receipt) -> None:
-        assert set(self.journal.challenges("home")[receipt.name]) >= set(receipt.values)
+        assert set(noted(self.journal)[receipt.name]) >= set(receipt.values)
         self._fail("present", receipt.name)
         self.seen.append(receipt)
         self.records.setdefault(receipt.name, set()).update(receipt.values)
@@ -51,7 +67,7 @@ class SeesAll(Zone):
 
     def present(self, receipt: Receipt) -> None:
         if not self.seen:
-            assert self.journal.challenges("home") == dict.fromkeys(PLACES, ("v",))
+            assert noted(self.journal) == dict.fromkeys(PLACES, ("v",))
         super().present(receipt)
 
 
@@ -81,11 +97,13 @@ def zone(tmp_path: Path) -> Zone:
     return Zone(OrderJournal(tmp_path / "orders"))
 
 
-def challenges(zone: Zone) -> Challenges:
+def challenges(zone: Zone, find: FindProvider = lambda _publisher: None) -> Challenges:
     return Challenges(
         certificate="home",
         journal=zone.journal,
+        publisher=HERE,
         provider=zone,
+        find=find,
         nameservers=Names(zone),
         timeout=timedelta(seconds=1),
     )
@@ -106,7 +124,7 @@ def test_each_name_is_tried_once_with_a_marked_value_of_its_own(zone: Zone) -> N
     assert len(set(values)) == 3
     assert all(value.startswith(MARK) for value in values)
     assert not any(zone.records.values())
-    assert zone.journal.challenges("home") == {}
+    assert noted(zone.journal) == {}
 
 
 @pytest.mark.parametrize("step", ["present", "wait"])
@@ -117,7 +135,7 @@ def test_one_name_that_fails_leaves_the_others_tried(
     zone.fails[f"{step} {PLACES[1]}"] = error
     assert rehearse(challenges(zone), NAMES, quiet) == {PLACES[1]: error}
     assert not any(zone.records.values())
-    assert zone.journal.challenges("home") == {}
+    assert noted(zone.journal) == {}
 
 
 def test_a_value_that_cannot_be_removed_is_told_and_stays_noted(zone: Zone) -> None:
@@ -125,9 +143,9 @@ def test_a_value_that_cannot_be_removed_is_told_and_stays_noted(zone: Zone) -> N
     failures = rehearse(challenges(zone), NAMES, quiet)
     assert "could not be removed" in failures[PLACES[0]].message
     assert "may not delete" in failures[PLACES[0]].message
-    noted = zone.journal.challenges("home")
-    assert set(noted) == {PLACES[0]}
-    assert set(noted[PLACES[0]]) == zone.records[PLACES[0]]
+    ((name, values),) = noted(zone.journal).items()
+    assert name == PLACES[0]
+    assert set(values) == zone.records[PLACES[0]]
     zone.fails.clear()
     assert rehearse(challenges(zone), NAMES, quiet) == {}
     assert not any(zone.records.values())
@@ -135,7 +153,7 @@ def test_a_value_that_cannot_be_removed_is_told_and_stays_noted(zone: Zone) -> N
 
 def test_what_an_earlier_run_left_is_removed_by_exact_value(zone: Zone) -> None:
     zone.records[PLACES[0]] = {"left", "a stranger's"}
-    zone.journal.note_challenges("home", {PLACES[0]: ("left",)})
+    zone.journal.note_challenges("home", {HERE: {PLACES[0]: ("left",)}})
     assert rehearse(challenges(zone), ("example.com",), quiet) == {}
     assert zone.records[PLACES[0]] == {"a stranger's"}
 
@@ -146,7 +164,7 @@ def test_a_stop_removes_what_was_published(zone: Zone) -> None:
         rehearse(challenges(zone), NAMES, quiet)
     assert len(zone.seen) == 1
     assert not any(zone.records.values())
-    assert zone.journal.challenges("home") == {}
+    assert noted(zone.journal) == {}
 
 
 VALUES = [(place, "v") for place in PLACES]
@@ -175,7 +193,7 @@ def test_a_value_is_removed_where_it_was_put_although_the_alias_leads_elsewhere_
     assert zone.records == {"old.test": {"a"}, "new.test": {"b"}}
     assert challenges(zone).remove() == ()
     assert not any(zone.records.values())
-    assert zone.journal.challenges("home") == {}
+    assert noted(zone.journal) == {}
 
 
 @pytest.mark.parametrize("failing", range(3))
@@ -184,7 +202,7 @@ def test_one_that_cannot_be_removed_keeps_none_of_the_others(zone: Zone, failing
     zone.fails[f"cleanup {PLACES[failing]}"] = DnsRefused("may not delete")
     (line,) = challenges(zone).remove()
     assert PLACES[failing] in line
-    assert zone.journal.challenges("home") == {PLACES[failing]: ("v",)}
+    assert noted(zone.journal) == {PLACES[failing]: ("v",)}
     assert {name for name, values in zone.records.items() if values} == {PLACES[failing]}
 
 
@@ -193,7 +211,7 @@ def test_a_stop_during_removal_is_passed_on_once_all_were_tried(zone: Zone) -> N
     zone.fails[f"cleanup {PLACES[0]}"] = Interrupted("stopped")
     with pytest.raises(Interrupted):
         challenges(zone).remove()
-    assert zone.journal.challenges("home") == {PLACES[0]: ("v",)}
+    assert noted(zone.journal) == {PLACES[0]: ("v",)}
     assert zone.records == {PLACES[0]: {"v"}, PLACES[1]: set(), PLACES[2]: set()}
 
 
@@ -222,4 +240,86 @@ def test_a_value_that_fails_to_be_published_leaves_all_noted_for_removal(zone: Z
     assert zone.records == {PLACES[0]: {"v"}}
     assert challenges(zone).remove() == ()
     assert not any(zone.records.values())
+    assert noted(zone.journal) == {}
+
+
+def forget_here(zone: Zone, by: Publisher) -> None:
+    """Note a value as one of another publisher's."""
+    zone.journal.note_challenges("home", {by: {PLACES[0]: ("left", "too")}})
+
+
+def test_a_value_of_another_provider_is_removed_there_and_not_here(
+    zone: Zone, tmp_path: Path
+) -> None:
+    other = Zone(OrderJournal(tmp_path / "other"))
+    other.records[PLACES[0]], zone.records[PLACES[0]] = {"left", "too"}, {"left", "ours"}
+    forget_here(zone, THERE)
+
+    assert challenges(zone, {THERE: other}.get).remove() == ()
+
+    assert (other.records[PLACES[0]], zone.records[PLACES[0]]) == (set(), {"left", "ours"})
     assert zone.journal.challenges("home") == {}
+
+
+def test_a_value_that_no_provider_leads_to_stays_noted_and_is_told_each_time(zone: Zone) -> None:
+    forget_here(zone, THERE)
+    for _ in range(2):
+        challenges(zone).publish(VALUES, quiet)
+        (line,) = challenges(zone).remove()
+        for what in (PLACES[0], "left and too", str(THERE), "challenges.json"):
+            assert what in line
+        assert zone.journal.challenges("home") == {THERE: {PLACES[0]: ("left", "too")}}
+    assert not any(zone.records.values())
+
+
+def test_another_name_for_the_same_place_is_the_same_place(zone: Zone) -> None:
+    zone.records[PLACES[0]] = {"left", "too", "a stranger's"}
+    forget_here(zone, Publisher("renamed", "memory", "here"))
+    assert challenges(zone).remove() == ()
+    assert zone.records[PLACES[0]] == {"a stranger's"}
+
+
+def unwritten() -> DnsRefused:
+    error = DnsRefused("unknown key")
+    error.wrote_nothing = True
+    return error
+
+
+@pytest.mark.parametrize("error", [unwritten(), SecretError("not set")])
+def test_what_was_never_written_is_not_noted_any_more(zone: Zone, error: DistributorError) -> None:
+    zone.fails[f"present {PLACES[1]}"] = error
+    with pytest.raises(type(error)):
+        challenges(zone).publish(VALUES, quiet)
+    assert noted(zone.journal) == {PLACES[0]: ("v",)}
+
+
+def test_a_refusal_forgets_nothing_that_an_earlier_run_wrote(zone: Zone) -> None:
+    zone.journal.note_challenges("home", {HERE: {PLACES[0]: ("v", "old")}})
+    zone.fails["present"] = unwritten()
+    with pytest.raises(DnsRefused):
+        challenges(zone).publish(VALUES, quiet)
+    assert noted(zone.journal) == {PLACES[0]: ("v", "old")}
+
+
+def test_what_orders_left_of_certificates_that_nobody_wants_goes(zone: Zone) -> None:
+    for name in ("home", "gone", "stuck", "lost"):
+        zone.journal.save(name, ORDER)
+    zone.records[PLACES[0]] = {"mine", "left", "a stranger's"}
+    zone.journal.note_challenges("home", {HERE: {PLACES[0]: ("mine",)}})
+    zone.journal.note_challenges("gone", {HERE: {PLACES[0]: ("left",)}})
+    zone.journal.note_challenges("stuck", {THERE: {PLACES[1]: ("there",)}})
+    zone.journal.challenges_file("lost").write_text("{")
+
+    for _ in range(2):
+        told = dict(remove_leftovers(zone.journal, {"home"}, {HERE: zone}.get))
+        assert set(told) == {"stuck", "lost"}
+        assert str(THERE) in told["stuck"]
+        assert "there by hand" in told["stuck"]
+        assert "cannot be read; remove it" in told["lost"]
+
+    assert zone.records[PLACES[0]] == {"mine", "a stranger's"}
+    assert zone.journal.certificates() == ("home", "lost", "stuck")
+    assert zone.journal.all("home") == (ORDER,)
+    assert zone.journal.all("stuck") == zone.journal.all("lost") == ()
+    assert noted(zone.journal) == {PLACES[0]: ("mine",)}
+    assert zone.journal.challenges("stuck") == {THERE: {PLACES[1]: ("there",)}}

@@ -230,7 +230,7 @@ def test_failures_are_those_since_the_last_success_of_that_certificate_at_that_c
         event("failed", START + 99 * DAY),
     ]
     found = failures(events, CA, "home", START + DAY)
-    assert found == tuple(START + number * HOUR for number in (3, 4, 5))
+    assert found == tuple(START + number * HOUR for number in (3, 4, 5, 6))
     assert failures(events, OTHER_CA, "home", START + DAY) == (START + 8 * HOUR,)
     assert failures(events, CA, "home", START) == (START,)
 

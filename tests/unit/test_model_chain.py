@@ -91,6 +91,34 @@ def test_a_missing_intermediate_is_told_with_the_place_where_its_ca_publishes_it
     )
 
 
+PRIVATE = "or it is a private root: --ca-bundle FILE (in the inventory `ca_bundle`)"
+
+
+def test_a_leaf_alone_may_have_been_signed_by_a_private_root() -> None:
+    chain = read_chain((hierarchy(0).issue(NAMES).leaf,), [], NOW)
+    assert names(chain) == ["missing"]
+    assert text(chain, "missing").endswith(PRIVATE)
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_above_an_intermediate_one_cannot_tell_a_root_from_a_further_intermediate(
+    length: int,
+) -> None:
+    """What is not there is only the root, which is not to be sent; or one more."""
+    issued = hierarchy(length).issue(NAMES)
+    for served, leaf_first in (((issued.leaf, *issued.chain), True), (issued.chain, False)):
+        chain = read_chain(served, [hierarchy(1).root], NOW, leaf_first=leaf_first)
+        assert not chain.is_complete
+        assert chain.missing == Missing("Test Root", "Test Intermediate 1", None)
+        assert chain.verdict == "the issuer Test Root is neither sent nor a known root"
+        assert names(chain) == ["no-leaf"] * (not leaf_first) + ["unknown-root"]
+        said = text(chain, "unknown-root")
+        assert said.startswith("'Test Root', which signed 'Test Intermediate 1', is none of the ")
+        assert "a root, which is not to be sent, or a further intermediate, which is" in said
+        assert "cannot be told" in said
+        assert said.endswith(PRIVATE)
+
+
 def test_a_chain_up_to_a_root_that_nobody_knows_names_it() -> None:
     issuer = hierarchy(1)
     issued = issuer.issue(NAMES)
@@ -99,6 +127,7 @@ def test_a_chain_up_to_a_root_that_nobody_knows_names_it() -> None:
         chain = read_chain(served, roots, NOW)
         assert (chain.root, chain.verdict) == (None, "ends at the unknown root Test Root")
         assert names(chain) == ["unknown-root"]
+        assert "--ca-bundle FILE" in text(chain, "unknown-root")
 
 
 def test_a_chain_with_a_gap_names_what_is_missing_there() -> None:

@@ -66,7 +66,7 @@ def test_what_does_not_open_says_what_was_tried(passphrase: str, tried: str, hin
         read(container(ISSUED, PASSPHRASE), passphrase)
     assert caught.value.message == f"home.pfx does not open with {tried}, or is damaged"
     assert hint in str(caught.value.hint)
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
     assert caught.value.__cause__ is None
 
 

@@ -11,6 +11,7 @@ from distributor.model.bundle import Certificate
 from distributor.model.hosts import AcmeSource, WantedCertificate
 from distributor.model.renewal import (
     BETWEEN_RUNS,
+    MOST_OF_LIFE,
     SHORT_LIFETIME,
     Held,
     Hints,
@@ -200,7 +201,27 @@ def test_a_time_that_is_set_counts_whatever_the_lifetime(
     lifetime: timedelta, margin: timedelta
 ) -> None:
     wanted = replace(WANTED, renew_before=margin)
-    assert renew_at(NOW, NOW + lifetime, wanted) == NOW + lifetime - margin
+    set_or_not = wanted if margin <= lifetime * MOST_OF_LIFE else WANTED
+    if margin <= lifetime * MOST_OF_LIFE:
+        assert renew_at(NOW, NOW + lifetime, wanted) == NOW + lifetime - margin
+    assert renew_at(NOW, NOW + lifetime, wanted) == renew_at(NOW, NOW + lifetime, set_or_not)
+
+
+@given(lifetimes.filter(bool), margins, st.booleans())
+def test_what_was_just_issued_is_never_due(
+    lifetime: timedelta, margin: timedelta | None, has_past_window: bool
+) -> None:
+    # Whatever `renew` says, and whatever window a CA gives without a word on it.
+    current = held(not_after=NOW + lifetime)
+    hints = window(-3, -1) if has_past_window else Hints()
+    assert reason(current, replace(WANTED, renew_before=margin), NOW, hints) == ""
+
+
+def test_a_time_longer_than_most_of_a_life_does_not_count_and_says_so() -> None:
+    wanted = replace(WANTED, renew_before=2000 * DAY)
+    assert reason(held(), wanted, NOW + 60 * DAY - SECOND) == ""
+    assert "a third of its life" in reason(held(), wanted, NOW + 60 * DAY)
+    assert "does not count" in str(outlook(held(), wanted, Hints()))
 
 
 def test_hints_may_be_empty() -> None:
@@ -238,7 +259,8 @@ def test_what_a_fallback_ca_issued_stays_until_it_is_due() -> None:
 def test_a_window_that_is_past_makes_it_due_at_once_and_says_where_the_ca_explains() -> None:
     why = "https://ca.example/incident"
     assert reason(held(), hints=window(-2, -1, why)) == f"ARI window is past: {why}"
-    assert reason(held(), hints=window(-2, -1)) == "ARI window is past"
+    later = NOW + 30 * DAY
+    assert reason(held(), now=later, hints=window(28, 29)) == "ARI window is past"
 
 
 def test_before_its_window_nothing_is_due_and_the_lifetime_does_not_count() -> None:

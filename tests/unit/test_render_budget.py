@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from distributor.model.budget import Ask, Event
 from distributor.model.hosts import KNOWN_CAS
 from distributor.render.budget import budget_lines
@@ -43,8 +45,24 @@ def test_a_ca_of_unknown_limits_is_said_to_be_one() -> None:
     ask = replace(ASK, ca="https://ca.example/directory")
     unknown = "no rate limits of this CA are known; what it says itself is obeyed"
     assert budget_lines([ISSUED], ask, NOW) == (unknown,)
-    limited = replace(ISSUED, ca=ask.ca, kind="rate-limited", until=NOW + timedelta(hours=3))
+    until = NOW + timedelta(hours=3)
+    before = NOW - timedelta(minutes=5)
+    limited = replace(ISSUED, at=before, ca=ask.ca, kind="rate-limited", until=until)
     assert budget_lines([limited], ask, NOW) == (
         "no order before 2026-11-21 05:00 UTC: the CA asked us to wait",
         unknown,
     )
+
+
+@pytest.mark.parametrize(
+    ("times", "said", "minutes"),
+    [(1, "failed once lately", 1), (2, "failed twice lately", 10), (3, "failed 3 times", 100)],
+)
+def test_failures_are_counted_in_words_with_when_it_is_tried_again(
+    times: int, said: str, minutes: int
+) -> None:
+    failed = replace(ISSUED, kind="failed")
+    lines = budget_lines([failed] * times, ASK, NOW)
+    [line] = [line for line in lines if line.startswith("failed ")]
+    assert line.startswith(said)
+    assert line.endswith(f"tried again from {NOW + timedelta(minutes=minutes):%Y-%m-%d %H:%M} UTC")

@@ -18,10 +18,12 @@ from distributor.model.secret import Secret
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import UNREADABLE, Address, State
 from distributor.model.trust import PinnedLeaf
-from distributor.store import Account, PendingOrder, Store
+from distributor.store import Account, NotedValues, PendingOrder, Publisher, Store
 from tests.certs import DAY, NOW, Issued, hierarchy, key_pem, private_key
 
 CA = "https://ca.example/directory"
+BY = Publisher("home", "rfc2136", "192.0.2.53:53")
+NOTED = {"dns": "home", "provider": "rfc2136", "place": "192.0.2.53:53"}
 HOME = Address("certificate", "home \u202e/../x", "cG2XBt")
 
 
@@ -151,7 +153,7 @@ def test_damaged_json_is_a_state_error_everywhere(store: Store, content: bytes) 
         with pytest.raises(StateError, match="cannot be read"):
             read()
 
-    store.orders.note_challenges("home", {"_acme-challenge.example.com": ("a",)})
+    store.orders.note_challenges("home", {BY: {"_acme-challenge.example.com": ("a",)}})
     (store.folder / "orders/home/challenges.json").write_bytes(content)
     with pytest.raises(StateError, match="cannot be read"):
         store.orders.challenges("home")
@@ -288,7 +290,7 @@ def test_orders_at_several_cas_do_not_touch_each_other(store: Store) -> None:
     other = replace(ORDER, directory_url=CA + "2", url="https://other.example/order/1")
     store.orders.save("home", ORDER)
     store.orders.save("home", other)
-    store.orders.note_challenges("home", {"_acme-challenge.example.com": ("a",)})
+    store.orders.note_challenges("home", {BY: {"_acme-challenge.example.com": ("a",)}})
     assert sorted(store.orders.all("home"), key=lambda one: one.directory_url) == [ORDER, other]
     assert store.orders.urls(besides="attic") == {"https://other.example/order/1"}
     assert store.orders.urls(besides="home") == frozenset()
@@ -307,7 +309,10 @@ def test_an_order_is_noted_with_its_key_in_one_step(
 
 
 def test_challenges_outlive_their_order_until_they_are_removed(store: Store) -> None:
-    values = {"_acme-challenge.example.com": ("one", "two")}
+    values: NotedValues = {
+        BY: {"_acme-challenge.example.com": ("one", "two")},
+        Publisher("other", "rfc2136", "192.0.2.1:53"): {"_acme-challenge.example.com": ("one",)},
+    }
     store.orders.save("home", ORDER)
     store.orders.note_challenges("home", values)
     store.orders.clear("home", CA)
@@ -317,10 +322,20 @@ def test_challenges_outlive_their_order_until_they_are_removed(store: Store) -> 
 
 
 @pytest.mark.parametrize(
-    "challenges", [{"x": "a text is no list"}, {"x": [1]}, {"x": None}, ["x"], None]
+    "challenges",
+    [
+        [{**NOTED, "values": {"x": "a text is no list"}}],
+        [{**NOTED, "values": {"x": [1]}}],
+        [{**NOTED, "values": {"x": None}}],
+        [{**NOTED, "place": None}],
+        [{"dns": "home", "values": {}}],
+        {"x": ["of another shape"]},
+        ["x"],
+        None,
+    ],
 )
 def test_challenges_of_another_shape_are_a_state_error(store: Store, challenges: Any) -> None:
-    store.orders.note_challenges("home", {"x": ("a",)})
+    store.orders.note_challenges("home", {BY: {"x": ("a",)}})
     path = store.folder / "orders/home/challenges.json"
     path.write_text(json.dumps({"version": 0, "challenges": challenges}))
     with pytest.raises(StateError, match="cannot be read"):

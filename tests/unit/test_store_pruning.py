@@ -277,6 +277,7 @@ def test_what_only_the_locks_holder_writes_goes_at_once(store: Store) -> None:
         home / version / ".privkey.pem.0123456789ab",
         home / ".current.0123456789ab",
         orders / ".0123456789abcdef.json.0123456789ab",
+        store.folder / ".ledger.json.0123456789ab",
     ]
     for path in left:
         path.write_text("half")

@@ -61,6 +61,22 @@ def test_a_ca_that_is_away_is_named_and_all_else_is_looked_at(make_lab: MakeLab)
     assert lab.txt == set()
 
 
+def test_a_ca_that_would_refuse_the_order_is_named_and_so_is_a_fallback(make_lab: MakeLab) -> None:
+    lab = make_lab(1)
+    more = 'profile = "short"\nfallback = [{ ca = "https://127.0.0.1:9/dir" }]'
+    lab.rewrite("agree_tos = true\n", f"agree_tos = true\n{more}\n")
+
+    ran = lab.run("check", "--online", "--json")
+
+    assert ran.code == 1
+    offered, away = ran.report["findings"]
+    assert (offered["name"], away["name"]) == ("ca", "ca")
+    assert "does not offer the profile short: it has none at all" in offered["message"]
+    assert "leave it out" in offered["hint"]
+    assert "127.0.0.1:9" in away["message"]
+    assert {offered["about"], away["about"]} == {"certificate home"}
+
+
 def test_a_ca_whose_https_is_not_trusted_is_named(make_lab: MakeLab) -> None:
     lab = make_lab(1)
     text = lab.range.inventory.read_text(encoding="utf-8")
@@ -218,8 +234,8 @@ def test_a_check_that_is_stopped_leaves_nothing_or_is_tidied_up_after(
             time.sleep(0.02)
         (value,) = lab.txt
         assert value.startswith("distribute-check-")
-        noted = json.loads(lab.journal.read_text(encoding="utf-8"))["challenges"]
-        assert noted == {"_acme-challenge.example.test": [value]}
+        (noted,) = json.loads(lab.journal.read_text(encoding="utf-8"))["challenges"]
+        assert noted["values"] == {"_acme-challenge.example.test": [value]}
         process.send_signal(how)
         out, _ = process.communicate(timeout=CHILD_SECONDS)
     finally:

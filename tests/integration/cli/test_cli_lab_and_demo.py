@@ -116,17 +116,17 @@ def require_whole_story(said: str) -> None:
     for step in range(1, 7):
         assert re.search(rf"^{step}\. ", said, re.MULTILINE), f"step {step} is missing:\n{said}"
     for line in (
-        "hosts: 6 planned;",
-        "hosts: 6 changed;",
-        "hosts: 6 unchanged;",
+        "hosts: 7 planned;",
+        "hosts: 7 changed;",
+        "hosts: 7 unchanged;",
         "write calls that the boxes counted in this run: 0,",
-        "hosts: 1 planned, 5 unchanged;",
-        "hosts: 1 changed, 5 unchanged;",
+        "hosts: 1 planned, 6 unchanged;",
+        "hosts: 1 changed, 6 unchanged;",
         "That was all of it, in ",
     ):
         assert line in said, f"{line!r} is missing:\n{said}"
     assert said.count("  another leaf  ") == 1
-    assert said.count("  as wanted  ") == 11 + 10 + 11
+    assert said.count("  as wanted  ") == 12 + 11 + 12
     assert "Traceback" not in said
 
 

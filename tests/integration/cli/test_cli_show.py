@@ -14,7 +14,7 @@ from distributor.model.bundle import assemble, fingerprint
 from distributor.model.pkcs12 import make_pkcs12
 from distributor.model.revocation import Revocation
 from distributor.model.secret import Secret
-from tests.certs import NOW, Authority, Issued, hierarchy, key_pem, pem, self_signed
+from tests.certs import DAY, NOW, Authority, Issued, hierarchy, key_pem, pem, self_signed
 from tests.integration.cli.conftest import MakeHouse
 from tests.integration.cli.house import QUICK, House, Ran, run
 from tests.integration.cli.terminal import converse
@@ -100,6 +100,26 @@ def test_the_usual_roots_judge_when_no_other_are_named(tmp_path: Path, issued: I
     assert chain["complete"] is False
     assert chain["missing"]["issuer"] == "Test Root"
     assert chain["roots"] == "known to clients (Mozilla's list)"
+
+
+def test_of_a_private_chain_that_is_whole_nothing_is_said_to_be_missing(
+    tmp_path: Path, issued: Issued
+) -> None:
+    """As it is sent: without its root, which nobody can see to be one."""
+    write(tmp_path / "exp" / "cert.pem", issued.certificate_pem)
+    write(tmp_path / "exp" / "chain.pem", issued.chain_pem)
+    things = (
+        tmp_path / "exp",
+        write(tmp_path / "home.zip", zipped(members(issued))),
+        write(tmp_path / "fullchain.pem", issued.fullchain_pem),
+    )
+    for thing in things:
+        ran, data = run("show", str(thing)), run("show", str(thing), "--json")
+        [finding] = data.report["shown"][0]["chain"]["findings"]
+        assert finding["name"] == "unknown-root"
+        assert "! missing" not in ran.out
+        assert "refuse" not in ran.out
+        assert "or it is a private root: --ca-bundle FILE" in ran.out
 
 
 def test_a_chain_file_is_told_for_what_it_is(tmp_path: Path, issued: Issued, roots: Path) -> None:
@@ -371,6 +391,8 @@ def test_a_port_is_asked_by_the_name_that_is_given(house: House) -> None:
     other = run("show", port, "--server-name", "attic.example.com", "--json")
 
     assert good.code == other.code == 0
+    findings = other.report["shown"][0]["chain"]["findings"]
+    assert [one["name"] for one in findings] == ["unknown-root"]
     assert "complete, up to Test Root" in good.out
     assert "(not " not in good.out
     assert other.report["shown"][0]["covers_server_name"] is False
@@ -399,6 +421,40 @@ def test_old_tls_is_looked_at_only_when_that_is_asked_for(make_house: MakeHouse)
 
 
 @pytest.mark.parametrize(
+    ("thing", "hint"),
+    [
+        ("::1", "[::1]:5001"),
+        ("[::1]", "[::1]:5001"),
+        ("fe80::1:5001", "[fe80::1:5001]:5001"),
+        ("2001:db8:1:2:3:4:5:6:5002", "[2001:db8:1:2:3:4:5:6]:5002"),
+        ("192.0.2.1", "192.0.2.1:5001"),
+    ],
+)
+def test_an_address_whose_port_cannot_be_told_is_a_usage_error(thing: str, hint: str) -> None:
+    ran = run("show", thing)
+    assert ran.code == 2
+    assert f"try: write {hint}" in ran.err
+    assert "inventory" not in ran.err
+
+
+def test_an_address_in_brackets_is_asked() -> None:
+    ran = run("show", "[::1]:9")
+    assert ran.code == 1
+    assert "[::1]:9" in ran.err
+
+
+@pytest.mark.parametrize("more", [(), ("--server-name", "a..b")])
+def test_a_wrong_name_on_the_command_line_is_not_looked_for_in_the_inventory(
+    house: House, more: tuple[str, ...]
+) -> None:
+    port = f"127.0.0.1:{house.boxes['attic'].port}" if more else "nas..example:5001"
+    ran = run("show", port, *more)
+    assert ran.code == 1
+    assert "try: correct the " in ran.err
+    assert "inventory" not in ran.err
+
+
+@pytest.mark.parametrize(
     "option", [("--starttls", "ftp"), ("--legacy-tls",), ("--server-name", "x.example")]
 )
 def test_options_of_ports_are_for_ports(house: House, option: tuple[str, ...]) -> None:
@@ -408,6 +464,80 @@ def test_options_of_ports_are_for_ports(house: House, option: tuple[str, ...]) -
 
 
 # -- the store ---------------------------------------------------------------------------------
+
+
+def test_what_could_not_be_learnt_of_renewal_is_a_note(house: House) -> None:
+    ran, data = house.run("show"), house.run("show", "--json")
+
+    assert ran.code == data.code == 0
+    [note] = data.report["shown"][0]["notes"]
+    assert note.startswith("about renewal: ")
+    assert house.directory_url in note
+    assert f"    note     {note}" in ran.out.splitlines()
+
+
+def add_certificate(house: House, name: str, *lines: str) -> None:
+    text = house.inventory.read_text(encoding="utf-8")
+    head = f'[certificates.{name}]\nsource = "files"\n'
+    house.inventory.write_text(head + "\n".join(lines) + "\n\n" + text, encoding="utf-8")
+
+
+def test_a_source_that_is_late_or_cannot_be_used_says_so_in_notes(
+    house: House, two: Authority
+) -> None:
+    add_certificate(house, "bought", 'certificate = "bought.pem"')
+    file = house.folder / "bought.pem"
+    late = two.issue([NAME], not_before=NOW - 85 * DAY, not_after=NOW + 5 * DAY)
+    unfit = two.issue([NAME], key="ec384")
+
+    write(file, late.private_key_pem + late.fullchain_pem)
+    [note] = house.run("show", "bought", "--json").report["shown"][0]["notes"]
+    assert "was not replaced yet" in note
+    write(file, unfit.private_key_pem + late.fullchain_pem)
+    notes = house.run("show", "bought", "--json").report["shown"][0]["notes"]
+    assert notes == [f"about renewal: {file}: the private key does not belong to the leaf"]
+    file.unlink()
+    ran = house.run("show", "bought")
+    assert "    note     whether there is a newer one could not be seen: " in ran.out
+    assert ran.out.count("    note ") == 1
+
+
+def test_one_that_is_broken_does_not_hide_the_others(house: House) -> None:
+    add_certificate(house, "bought", 'certificate = "bought.pem"', 'ca_bundle = "none.pem"')
+    stored = house.store.bundles.current("home")
+    assert stored is not None
+    house.store.bundles.save("bought", stored.bundle, ca="", now=NOW)
+    add_certificate(house, "cut", 'certificate = "cut.pem"')
+    version = house.store.bundles.save("cut", stored.bundle, ca="", now=NOW).version
+    (house.state / "certificates" / "cut" / version / "privkey.pem").unlink()
+
+    ran, data = house.run("show"), house.run("show", "--json")
+
+    assert ran.code == data.code == data.report["exit"] == 1
+    found = {one["what"]: one for one in data.report["shown"]}
+    assert found.keys() == {"cut", "bought", "home"}
+    assert found["cut"]["error"]["kind"] == "StateError"
+    assert found["bought"]["error"]["problems"][0]["path"] == "ca_bundle"
+    assert (found["home"]["error"], found["home"]["chain"]["complete"]) == (None, True)
+    assert "    StateError: " in ran.out
+    assert "none.pem is no readable PEM file" in ran.out
+    assert "    chain    complete, up to Test Root" in ran.out
+    assert house.run("show", "cut").code == 1
+    assert house.run("show", "home").code == 0
+
+
+def test_of_several_things_each_is_looked_at(house: House, tmp_path: Path, issued: Issued) -> None:
+    good = write(tmp_path / "good.pem", issued.fullchain_pem)
+    bad = write(tmp_path / "bad.pem", b"hello")
+
+    ran = house.run("show", "127.0.0.1:9", str(bad), str(good), "--json")
+
+    assert (ran.code, ran.report["exit"]) == (1, 1)
+    kinds = [one["error"] and one["error"]["kind"] for one in ran.report["shown"]]
+    assert kinds == ["Unreachable", "BundleError", None]
+    assert house.run("show", str(good), "hoem").code == 2
+    broken = house.run("show", str(good), "127.0.0.1:9", "--ca-bundle", str(bad))
+    assert broken.code == 2, broken.said
 
 
 def test_a_revoked_version_is_shown_as_such(house: House) -> None:
@@ -434,6 +564,18 @@ def test_a_folder_of_the_certificate_s_name_does_not_hide_it(
     assert house.run("show", "home", "--json").report["shown"][0]["versions"]
     folder = house.run("show", f".{os.sep}home", "--json").report["shown"][0]
     assert folder["chain"]["verdict"] == "self-signed"
+
+
+def test_a_folder_without_a_slash_is_pointed_to(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(house.folder)
+    (house.folder / "exp").mkdir()
+    for ran in (house.run("show", "exp"), run("-i", "none.toml", "show", "exp")):
+        assert ran.code == 2
+        assert "try: write ./exp" in ran.err
+        assert "there is a folder of that name" in ran.err
+    assert "did you mean 'home'" in house.run("show", "hoem").err
 
 
 def test_the_question_is_answered_once_for_many_things(house: House, tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ from distributor.model.errors import (
 )
 from distributor.model.secret import Secret
 from tests.certs import key_pem, private_key
-from tests.unit.scripted_authority import Clock, ScriptedAuthority
+from tests.unit.scripted_authority import Clock, Reply, ScriptedAuthority
 
+MALFORMED = {"type": "urn:ietf:params:acme:error:malformed", "detail": "what is that"}
 KEY = Secret(key_pem(private_key()).decode())
 CSR = make_csr(KEY, ["example.com"])
 
@@ -105,6 +106,37 @@ def test_an_authorization_that_is_over_is_no_success(
         ca.wait_until_valid(order, soon(clock))
 
 
+def test_a_challenge_that_the_ca_is_at_is_not_answered_again(
+    ca: CertificateAuthority, script: ScriptedAuthority, order: OrderResource
+) -> None:
+    body = script.authorization("pending")
+    body["challenges"][0]["status"] = "processing"
+    script.replies["/authorization/1"] = [(200, {}, body)]
+    (challenge,) = ca.challenges(order)
+    ca.answer(challenge)
+    assert "/challenge/1" not in script.asked
+
+
+@pytest.mark.parametrize("status", ["processing", "valid", "invalid"])
+def test_an_answer_that_comes_after_the_ca_looked_is_no_mistake(
+    ca: CertificateAuthority, script: ScriptedAuthority, order: OrderResource, status: str
+) -> None:
+    (challenge,) = ca.challenges(order)
+    script.replies["/challenge/1"] = [(400, {}, MALFORMED), (200, {}, {"status": status})]
+    ca.answer(challenge)
+    assert script.asked.count("/challenge/1") == 2
+
+
+@pytest.mark.parametrize("second", [(200, {}, {"status": "pending"}), (404, {}, {})])
+def test_an_answer_that_is_refused_otherwise_is_told_in_the_cas_words(
+    ca: CertificateAuthority, script: ScriptedAuthority, order: OrderResource, second: Reply
+) -> None:
+    (challenge,) = ca.challenges(order)
+    script.replies["/challenge/1"] = [(400, {}, MALFORMED), second]
+    with pytest.raises(OrderFailed, match="what is that"):
+        ca.answer(challenge)
+
+
 def test_the_ca_says_how_long_to_wait_in_seconds_or_as_a_date(
     ca: CertificateAuthority, script: ScriptedAuthority, clock: Clock, order: OrderResource
 ) -> None:
@@ -115,11 +147,35 @@ def test_the_ca_says_how_long_to_wait_in_seconds_or_as_a_date(
         (200, {"Retry-After": date}, pending),
         (200, {}, pending),
         (200, {"Retry-After": "soon"}, pending),
-        (200, {"Retry-After": "0"}, pending),
         (200, {}, script.authorization("valid")),
     ]
     ca.wait_until_valid(order, soon(clock))
-    assert clock.slept == [3, 7, 1, 1, 0.1]
+    assert clock.slept == [3, 7, 1, 1]
+
+
+def test_a_ca_that_names_no_wait_or_one_that_is_over_is_not_asked_all_the_time(
+    ca: CertificateAuthority, script: ScriptedAuthority, clock: Clock, order: OrderResource
+) -> None:
+    past = (clock.now() - timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    for said in ("0", "-5", past):
+        clock.slept.clear()
+        script.replies["/authorization/1"] = [
+            (200, {"Retry-After": said}, script.authorization("pending"))
+        ]
+        with pytest.raises(CaUnreachable, match="in time"):
+            ca.wait_until_valid(order, soon(clock))
+        assert clock.slept == [1] * 30
+
+
+def test_the_last_wait_ends_at_the_deadline(
+    ca: CertificateAuthority, script: ScriptedAuthority, clock: Clock, order: OrderResource
+) -> None:
+    script.replies["/authorization/1"] = [
+        (200, {"Retry-After": "0"}, script.authorization("pending"))
+    ]
+    with pytest.raises(CaUnreachable, match="in time"):
+        ca.wait_until_valid(order, clock.now() + timedelta(seconds=1.5))
+    assert clock.slept == [1, 0.5]
 
 
 def test_a_wait_beyond_the_deadline_ends_at_the_deadline(

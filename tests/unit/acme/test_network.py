@@ -2,7 +2,7 @@
 
 import pytest
 
-from distributor.clients.acme_directory import directory_facts, require_directory
+from distributor.clients.acme_directory import directory_facts, require_ca
 from distributor.clients.acme_network import READ_TRIES
 from distributor.clients.certificate_authority import CertificateAuthority, make_csr
 from distributor.model.directory import DirectoryFacts
@@ -136,43 +136,53 @@ class TestDirectory:
         return directory_facts(script.directory, ca_bundle=script.ca_bundle)
 
     def test_a_ca_that_says_nothing_offers_nothing(self, script: ScriptedAuthority) -> None:
-        del script.resources["keyChange"]
         assert self.facts(script) == DirectoryFacts()
 
     def test_what_it_says_is_given_printable(self, script: ScriptedAuthority) -> None:
-        script.resources["renewalInfo"] = f"{script.url}/renewalInfo"
         script.resources["meta"] = {
             "profiles": {"classic": "the usual\x1b[2J"},
             "externalAccountRequired": True,
-            "termsOfService": "https://ca.example/terms\n",
-            "caaIdentities": ["ca.example", "other.example"],
         }
         assert self.facts(script) == DirectoryFacts(
             profiles={"classic": r"the usual\x1b[2J"},
             external_account_required=True,
-            terms_of_service=r"https://ca.example/terms\x0a",
-            caa_identities=("ca.example", "other.example"),
-            has_renewal_info=True,
-            has_key_change=True,
         )
 
-    @pytest.mark.parametrize(
-        "meta", [5, "x", [1], {"profiles": 5}, {"profiles": ["a"]}, {"caaIdentities": 5}]
-    )
+    @pytest.mark.parametrize("meta", [5, "x", [1], {"profiles": 5}, {"profiles": ["a"]}])
     def test_what_makes_no_sense_is_said(self, script: ScriptedAuthority, meta: object) -> None:
         script.resources["meta"] = meta
         with pytest.raises(CaUnreachable, match="not ACME"):
             self.facts(script)
 
     def test_a_directory_is_required_to_be_one(self, script: ScriptedAuthority) -> None:
-        require_directory(script.directory, script.ca_bundle)
+        self.require(script)
         with pytest.raises(CaUnreachable, match="not trusted"):
-            require_directory(script.directory, None)
+            require_ca(script.directory, ca_bundle=None, profile=None, is_bound=False)
         for name in ("newNonce", "newAccount", "newOrder"):
             kept = script.resources.pop(name)
             with pytest.raises(CaUnreachable, match="not ACME"):
-                require_directory(script.directory, script.ca_bundle)
+                self.require(script)
             script.resources[name] = kept
         script.replies["/dir"] = [script.problem(403, "unauthorized", "not for you")]
         with pytest.raises(OrderFailed, match="not for you"):
-            require_directory(script.directory, script.ca_bundle)
+            self.require(script)
+
+    def test_a_ca_is_required_to_take_orders_as_they_would_be_made(
+        self, script: ScriptedAuthority
+    ) -> None:
+        with pytest.raises(OrderFailed, match="does not offer the profile short: it has none"):
+            self.require(script, profile="short")
+        script.resources["meta"] = {
+            "profiles": {"classic": "the usual"},
+            "externalAccountRequired": True,
+        }
+        with pytest.raises(OrderFailed, match="wants an external account"):
+            self.require(script)
+        with pytest.raises(OrderFailed, match="short: it has only classic"):
+            self.require(script, profile="short", is_bound=True)
+        self.require(script, profile="classic", is_bound=True)
+
+    def require(
+        self, script: ScriptedAuthority, *, profile: str | None = None, is_bound: bool = False
+    ) -> None:
+        require_ca(script.directory, ca_bundle=script.ca_bundle, profile=profile, is_bound=is_bound)
