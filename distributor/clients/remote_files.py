@@ -22,7 +22,7 @@ from distributor.clients.shell import (
 from distributor.model.errors import ProtocolError
 
 _ABSENT: Final = 44
-_FACTS: Final = re.compile(r"([0-9a-f]{1,8}) ([0-9]+) ([0-9]+) (\S+) (\S+) ([0-9]+)")
+_FACTS: Final = re.compile(r"([0-9a-f]{1,8}) ([0-9]{1,10}) ([0-9]{1,10}) (\S+) (\S+) ([0-9]{1,20})")
 _MODE: Final = re.compile(r"0?[0-7]{3}")
 _OWNER: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@\\-]*(:[A-Za-z0-9_.][A-Za-z0-9_.@\\-]*)?")
 _KINDS: Final[Mapping[int, Literal["file", "folder", "link"]]] = {
@@ -113,7 +113,11 @@ class RemoteFiles(ABC):
         if not paths:
             return {}
         result = self._sh(_LOOK, *(checked_path(path) for path in paths), as_root=as_root)
-        lines = result.required("cannot look at files", "read").decode().splitlines()
+        told = result.required("cannot look at files", "read")
+        try:
+            lines = told.decode("utf-8").removesuffix("\n").split("\n")
+        except UnicodeDecodeError as error:
+            raise _unexpected("stat") from error
         if len(lines) != len(paths):
             raise _unexpected("stat")
         return dict(zip(paths, map(_facts, lines), strict=True))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from distributor.checking.online import check_online
+from distributor.clients import web
 from distributor.clients.http import PinnedHttp
 from distributor.clients.web import LIMIT, front, plain_answer
 from distributor.inventory import load
@@ -148,6 +149,23 @@ def test_one_name_of_a_pinned_port_is_asked_for_and_the_clock_compared(tmp_path:
             front(http, SocketAddress("127.0.0.1", port), lambda: NOW)
     assert (own.status, custom.status) == (200, 404)
     assert own.skew == timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Wed, 21 Oct 99999999999999999999 07:28:00 GMT",
+        "Wed, 21 Oct 2026 99999999999999999999:28:00 GMT",
+        "Wed, 21 Oct 2026 07:28:00 +99999999999999999999",
+        "Wed, 21 Oct 2026 07:28:00 +9999",
+        "Wed, 21 Oct 2026 07:28:00",
+        "9" * 5000,
+        "soon",
+        "",
+    ],
+)
+def test_a_date_that_is_none_tells_nothing_of_the_clock(date: str) -> None:
+    assert web._skew(date, NOW) is None
 
 
 def test_the_plain_port_of_a_usual_box_is_asked(make_lab: Callable[[int], Lab]) -> None:

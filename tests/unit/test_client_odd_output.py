@@ -1,0 +1,61 @@
+"""What a host's programs print that they should not ends in an error of ours."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pytest
+
+from distributor.clients.remote_files import RemoteFiles
+from distributor.clients.shell import COMMAND_SECONDS, Result
+from distributor.model.errors import Busy, ProtocolError
+from distributor.targets.remote_lock import _BUSY, RemoteLock
+
+WHO: Final = "controller"
+
+
+class Saying(RemoteFiles):
+    """A host that answers the same to every command."""
+
+    def __init__(self, stdout: bytes, status: int = 0) -> None:
+        self._result = Result(status, stdout, b"")
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        as_root: bool,
+        stdin: bytes = b"",
+        seconds: float = COMMAND_SECONDS,
+    ) -> Result:
+        return self._result
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"81a4 0 0 ro\xffot root 5",
+        b"81a4 " + b"9" * 5000 + b" 0 root root 5",
+        b"81a4 0 0 root root " + b"9" * 5000,
+        b"81a4 0 0 root\x0broot root 5",
+        b"",
+    ],
+)
+def test_facts_of_a_file_that_are_none_are_a_protocol_error(line: bytes) -> None:
+    with pytest.raises(ProtocolError, match="stat"):
+        Saying(line + b"\n").look(["/etc/passwd"], as_root=False)
+
+
+@pytest.mark.parametrize("since", ["9" * 30, "9" * 5000, "\u00b2", "253402300800", "soon"])
+def test_a_lock_of_no_time_is_a_lock(since: str) -> None:
+    lock = RemoteLock(Saying(f"{since}\nthem\n".encode(), _BUSY), "/run/x", WHO, as_root=False)
+    with pytest.raises(Busy, match="last seen lately by the host's clock: them"):
+        lock.take()
+
+
+def test_a_lock_tells_when_it_was_seen() -> None:
+    lock = RemoteLock(Saying(b"1790000000\nthem", _BUSY), "/run/x", WHO, as_root=False)
+    with pytest.raises(Busy, match="last seen at 2026-09-21T14:13:20Z by"):
+        lock.take()
