@@ -4,6 +4,7 @@ A time-out of requests counts from the last byte on: a peer that sends one now a
 us for ever.
 """
 
+import io
 import ssl
 from time import monotonic
 from typing import Any, Final
@@ -39,6 +40,7 @@ class HurriedAdapter(HTTPAdapter):
     def init_poolmanager(
         self, connections: int, maxsize: int, block: bool = False, **options: Any
     ) -> None:
+        """Make what connects directly; its connections end in time."""
         super().init_poolmanager(connections, maxsize, block, ssl_context=self._context, **options)
 
     def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
@@ -75,7 +77,7 @@ class BoundedAdapter(HurriedAdapter):
         """Send a request, and read all of its answer."""
         response = super().send(*arguments, **options)
         try:
-            response._content = self._body(response)  # what its `content` and `text` give
+            response.raw = io.BytesIO(self._body(response))
         except BaseException:
             response.close()
             raise

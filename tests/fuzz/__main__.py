@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz NAME --seconds N`: try one input, led by coverage, for as long as one likes.
+"""`python -m tests.fuzz NAME --seconds N`: try one input for as long as one likes.
 
 With the dependency group `fuzz` installed (atheris) what is tried follows the coverage of the
 product; without it the same changes are made blindly. An input that shows a mistake is kept in
@@ -6,8 +6,12 @@ tests/corpora/fuzz/NAME/, from where the tests replay it. `all` takes one target
 """
 
 import argparse
+import faulthandler
+import importlib
 import importlib.util
 import logging
+import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -17,7 +21,17 @@ from hashlib import sha256
 from pathlib import Path
 from random import Random
 
+from pytest_socket import socket_allow_hosts
+
 LONGEST_INPUT = 1 << 16
+SLOWEST = 30
+"""Seconds that an input may take until it counts as one that never ends."""
+MEMORY = 4 << 30
+"""Bytes of address space; what takes more is a mistake."""
+MISTAKES = 5
+"""After so many it is time to look."""
+_INSTRUMENTED = ("distributor", "acme", "josepy", "dns", "paramiko", "zipfile")
+_COUNT = re.compile(r"stat::number_of_executed_units: ([0-9]+)")
 
 
 def main() -> int:
@@ -29,6 +43,7 @@ def main() -> int:
     parser.add_argument("--blind", action="store_true", help="without atheris")
     asked = parser.parse_args()
     logging.disable(logging.CRITICAL)
+    socket_allow_hosts(["127.0.0.1", "::1"], allow_unix_socket=True)
     is_led = not asked.blind and importlib.util.find_spec("atheris") is not None
     if asked.name in {"all", "list"}:
         from tests.fuzz.targets import TARGETS
@@ -38,45 +53,58 @@ def main() -> int:
             return 0
         return max(_in_a_process(name, asked) for name in TARGETS)
     seed = asked.seed or time.time_ns() % 2**31
-    sys.stdout.write(f"{asked.name}: {'led by coverage' if is_led else 'blind'}, seed {seed}\n")
-    sys.stdout.flush()
+    sys.stderr.write(f"{asked.name}: {'led by coverage' if is_led else 'blind'}, seed {seed}\n")
     if is_led:
         return _led(asked.name, asked.seconds, seed)
     return _blind(asked.name, asked.seconds, seed)
 
 
 def _in_a_process(name: str, asked: argparse.Namespace) -> int:
+    """Explore one target, and tell in a line what came of it; in full when it was a mistake."""
     more = ["--blind"] if asked.blind else []
     command = [sys.executable, "-m", "tests.fuzz", name, *more]
     command += ["--seconds", str(asked.seconds), "--seed", str(asked.seed)]
-    return int(subprocess.run(command, check=False).returncode != 0)
+    done = subprocess.run(command, check=False, capture_output=True)
+    said = done.stderr.decode("utf-8", "replace")
+    count = _COUNT.findall(said)
+    is_well = done.returncode == 0 and bool(count)
+    sys.stdout.write(f"{name}: {count[-1] if count else 'no'} inputs, {_verdict(is_well)}\n")
+    if not is_well:
+        sys.stdout.write(said)
+    sys.stdout.flush()
+    return int(not is_well)
+
+
+def _verdict(is_well: bool) -> str:
+    return "no mistake" if is_well else "A MISTAKE"
 
 
 def _blind(name: str, seconds: int, seed: int) -> int:
     from tests.fuzz.changing import varied
     from tests.fuzz.targets import TARGETS
 
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     target = TARGETS[name]
     samples, ends, runs, found = target.samples(), time.monotonic() + seconds, 0, 0
-    while time.monotonic() < ends:
-        data = varied(Random(f"{seed} {runs}"), samples, target.form)
+    while time.monotonic() < ends and found < MISTAKES:
+        data = varied(Random(f"{seed} {runs}"), samples, target.form)  # noqa: S311 - no secret is made of it
         runs += 1
         try:
+            faulthandler.dump_traceback_later(SLOWEST, exit=True)
             target.run(data)
-        except Exception:
+        except Exception:  # noqa: BLE001 - any is what is looked for
             found += 1
             traceback.print_exc()
             _keep(name, data)
-            if found == 5:
-                break
-    sys.stdout.write(f"{name}: {runs} runs, {found} mistakes\n")
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+    sys.stderr.write(f"stat::number_of_executed_units: {runs}\n")
     return int(found > 0)
 
 
 def _led(name: str, seconds: int, seed: int) -> int:
-    import atheris
-
-    with atheris.instrument_imports(include=["distributor", "acme", "josepy", "dns", "zipfile"]):
+    atheris = importlib.import_module("atheris")
+    with atheris.instrument_imports(include=list(_INSTRUMENTED)):
         from tests.fuzz.changing import varied
         from tests.fuzz.targets import TARGETS
     target = TARGETS[name]
@@ -90,7 +118,7 @@ def _led(name: str, seconds: int, seed: int) -> int:
             raise
 
     def change(data: bytes, size: int, number: int) -> bytes:
-        random = Random(number)
+        random = Random(number)  # noqa: S311 - no secret is made of it
         if number % 2 and data:
             return bytes(atheris.Mutate(data, size))
         known = (bytes(data),) if data and number % 8 else samples
@@ -101,12 +129,12 @@ def _led(name: str, seconds: int, seed: int) -> int:
             Path(folder, str(number)).write_bytes(sample)
         options = {
             "max_total_time": seconds,
-            "timeout": 30,
+            "timeout": SLOWEST,
             "rss_limit_mb": 2048,
             "max_len": LONGEST_INPUT,
             "seed": seed,
             "print_final_stats": 1,
-            "artifact_prefix": f"{_folder(name)}/",
+            "artifact_prefix": f"{folder}/",
         }
         given = [f"-{option}={value}" for option, value in options.items()]
         atheris.Setup([name, *given, folder], once, custom_mutator=change)
@@ -114,16 +142,11 @@ def _led(name: str, seconds: int, seed: int) -> int:
     return 0
 
 
-def _folder(name: str) -> Path:
+def _keep(name: str, data: bytes) -> None:
     from tests.fuzz.targets import FOUND
 
-    folder = FOUND / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _keep(name: str, data: bytes) -> None:
-    path = _folder(name) / sha256(data).hexdigest()[:12]
+    path = FOUND / name / sha256(data).hexdigest()[:12]
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     sys.stderr.write(f"kept as {path}\n")
 

@@ -167,7 +167,7 @@ def _conversation(resource: str) -> Callable[[bytes], None]:
                 f"{_CA}/directory", account, ca_bundle=None, sleep=clock.sleep, now=clock.now
             )
             answers = _Answers(resource, _response(status, headers, body, _CA))
-            authority._network._send_request = answers.send  # type: ignore[method-assign]  # the wire's end
+            authority._network._send_request = answers.send  # type: ignore[method-assign,assignment]  # the wire's end
             try:
                 with only(IssuanceError):
                     job(authority, clock)
@@ -251,9 +251,8 @@ def _directory(data: bytes) -> None:
         require_harmless(str(acme_errors.translate(error, _CA, NOW)))
         return
     facts = known.facts
-    for text in (*facts.profiles, *facts.profiles.values(), *facts.caa_identities):
+    for text in (*facts.profiles, *facts.profiles.values()):
         require_harmless(text)
-    require_harmless(facts.terms_of_service or "")
 
 
 class _Reading:
@@ -314,7 +313,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "acme-ask-new-order": _conversing("newOrder", _ORDER, _PROBLEM),
     "acme-ask-order": _conversing("order", _READY, _VALID, {**_ORDER, "status": "processing"}),
     "acme-ask-orders": _conversing("orders", _GOOD["orders"]),
-    "acme-ask-authorization": _conversing("authorization", _AUTHORIZATION, _INVALID, _REFUSED),
+    "acme-ask-authorization": _conversing(
+        "authorization", _GOOD["authorization"], _AUTHORIZATION, _INVALID, _REFUSED
+    ),
     "acme-ask-finalize": _conversing("finalize", _VALID, _PROBLEM),
     "acme-ask-certificate": _conversing("certificate", b"", _chain()),
     "acme-ask-revoke": _conversing("revokeCert", b"", _PROBLEM),

@@ -80,11 +80,11 @@ def json_text(random: Random, sample: bytes) -> bytes:
     for mark, value in hostile.items():
         text = text.replace(mark, value)
     data = text.encode("utf-8", "surrogatepass")
-    return any_bytes(random, data) if random.random() < 0.1 else data  # noqa: PLR2004 - now and then
+    return any_bytes(random, data) if random.random() < 0.1 else data
 
 
 def _hostile_json(random: Random) -> str:
-    if random.random() < 0.85:  # noqa: PLR2004 - mostly
+    if random.random() < 0.85:
         return random.choice(HOSTILE_JSON)
     depth = random.choice((*_DEPTHS, random.randrange(900, 1010)))
     opening, closing = random.choice((("[", "]"), ('{"a":', "}")))
@@ -93,13 +93,13 @@ def _hostile_json(random: Random) -> str:
 
 def _put(random: Random, tree: Any, value: Any) -> Any:
     """Return a tree with a value in some place: instead of what is there, or as another key."""
-    if isinstance(tree, dict) and tree and random.random() < 0.9:  # noqa: PLR2004 - mostly
+    if isinstance(tree, dict) and tree and random.random() < 0.9:
         key = random.choice(sorted(tree))
-        if random.random() < 0.1:  # noqa: PLR2004 - now and then
+        if random.random() < 0.1:
             rest = {name: one for name, one in tree.items() if name != key}
-            return rest if random.random() < 0.5 else {**tree, value: tree[key]}  # noqa: PLR2004 - either
+            return rest if random.random() < 0.5 else {**tree, value: tree[key]}
         return {**tree, key: _put(random, tree[key], value)}
-    if isinstance(tree, list) and tree and random.random() < 0.9:  # noqa: PLR2004 - mostly
+    if isinstance(tree, list) and tree and random.random() < 0.9:
         at = random.randrange(len(tree))
         return [*tree[:at], _put(random, tree[at], value), *tree[at + 1 :]]
     return value
@@ -135,7 +135,7 @@ def toml_text(random: Random, sample: bytes) -> bytes:
             case _:
                 lines[at] = random.choice(("[hosts]", "[[hosts.a]]", "[a.b.c]", "[x", "]", "x = y"))
     data = "\n".join(lines).encode("utf-8", "surrogatepass")
-    return any_bytes(random, data) if random.random() < 0.2 else data  # noqa: PLR2004 - now and then
+    return any_bytes(random, data) if random.random() < 0.2 else data
 
 
 _BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s(.*?)-----END \1-----\s*", re.DOTALL)
@@ -202,7 +202,7 @@ _METHODS: Final = (
 
 def zip_file(random: Random, sample: bytes) -> bytes:
     """Make another archive like this one, with hostile members, or damage this one."""
-    if random.random() < 0.5:  # noqa: PLR2004 - either
+    if random.random() < 0.5:
         return any_bytes(random, sample)
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
@@ -210,7 +210,7 @@ def zip_file(random: Random, sample: bytes) -> bytes:
             member = zipfile.ZipInfo(name)
             member.compress_type = random.choice(_METHODS)
             member.external_attr = random.choice((0, 0o120777 << 16, 0o100600 << 16, 0xFFFFFFFF))
-            if random.random() < 0.3:  # noqa: PLR2004 - some
+            if random.random() < 0.3:
                 sizes = [random.choice(_EDGES) for _ in range(random.randrange(4))]
                 extra = struct.pack(f"<{len(sizes)}Q", *sizes)
                 length = random.choice((len(extra), 8, 24, 0xFFFF))
@@ -220,7 +220,7 @@ def zip_file(random: Random, sample: bytes) -> bytes:
     data = bytearray(made.getvalue())
     for mark in (b"PK\1\2", b"PK\5\6"):
         at = data.find(mark)
-        while at >= 0 and random.random() < 0.5:  # noqa: PLR2004 - either
+        while at >= 0 and random.random() < 0.5:
             place = at + random.randrange(4, 46)
             number = struct.pack("<L", random.choice(_EDGES) & 0xFFFFFFFF)
             data[place : place + 4] = number
@@ -233,7 +233,7 @@ def headed(change: Change) -> Change:
 
     def changed(random: Random, sample: bytes) -> bytes:
         head, newline, body = sample.partition(b"\n")
-        if random.random() < 0.3:  # noqa: PLR2004 - some
+        if random.random() < 0.3:
             head = any_bytes(random, head).replace(b"\n", b"")
         return head + newline + change(random, body)
 
@@ -252,14 +252,14 @@ FORMS: Final[Mapping[str, Change]] = {
 
 def arbitrary(random: Random) -> bytes:
     """Return bytes of no form at all."""
-    if random.random() < 0.5:  # noqa: PLR2004 - either
+    if random.random() < 0.5:
         return b"".join(random.choice(TOKENS) for _ in range(random.randrange(20)))
     return bytes(random.randrange(256) for _ in range(random.randrange(200)))
 
 
 def varied(random: Random, samples: tuple[bytes, ...], form: str) -> bytes:
     """Return an input: mostly a changed sample, sometimes none of any form."""
-    if random.random() < 0.05:  # noqa: PLR2004 - now and then
+    if random.random() < 0.05:
         return arbitrary(random)
     data = random.choice(samples)
     for _ in range(random.choice((1, 1, 2))):

@@ -151,12 +151,23 @@ def _conversations() -> tuple[bytes, ...]:
     discovery = _told(told)
     refused = json.dumps({"success": False, "error": {"code": 403}}).encode()
     login = _told({"sid": "sid", "synotoken": "token", "device_id": "device"})
-    lists = [answer for answer in _answers() if b'"certificates"' in answer]
+    lists = sorted(filter(_count, _answers()), key=len, reverse=True)
     forgot = json.dumps({"success": False, "error": {"code": 119}}).encode()
     return (
-        *(b"\n--\n".join((discovery, login, one, b"PK")) for one in lists[:8]),
+        *(
+            b"\n--\n".join((discovery, login, one, *[_told({})] * _count(one), b"PK"))
+            for one in lists[:8]
+        ),
         b"\n--\n".join((discovery, refused, login, forgot, login, lists[0], _told({}))),
     )
+
+
+def _count(answer: bytes) -> int:
+    """Return how many certificates are in an answer, if it lists any as it should."""
+    try:
+        return len(dsm.parse_list(json.loads(answer)["data"]))
+    except (ProtocolError, KeyError, TypeError, AttributeError):
+        return 0
 
 
 def _told(data: Mapping[str, Any]) -> bytes:
@@ -171,7 +182,7 @@ def _time(data: bytes) -> None:
 def _archive(data: bytes) -> None:
     for family in ("RSA", "ECC"):
         with only(ProtocolError):
-            pair = parse_export(data, family)  # type: ignore[arg-type]  # the two literals
+            pair = parse_export(data, family)
             parts = (pair.certificate, pair.chain, pair.private_key)
             assert all(len(part) <= MEMBER_LIMIT for part in parts)
     with only(ProtocolError):
@@ -259,15 +270,16 @@ def _known_hosts(data: bytes) -> None:
             pinning("nas", shown, fingerprint=None, host_key=None, pinned=None, known=known)
 
 
-_KNOWN_HOSTS: Final = (
-    b"nas.example.com,192.0.2.1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA comment\n"
-    b"[nas.example.com]:2222 ssh-rsa AAAAB3NzaC1yc2E=\n"
-    b"|1|c2FsdA==|ZGlnZXN0 ecdsa-sha2-nistp256 AAAA\n"
-    b"@revoked *.example.com,!nas.example.com ssh-ed25519 AAAA\n"
-    b"@cert-authority * ssh-rsa AAAA\n# comment\n"
-    b"*a*a*a*a*a*a*a*a*a*b ssh-rsa AAAA\n",
-)
-_TOKEN: Final = "0123456789abcdef"  # noqa: S105 - a marker, known to both sides
+_KNOWN_HOSTS: Final = b"""\
+nas.example.com,192.0.2.1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA comment
+[nas.example.com]:2222 ssh-rsa AAAAB3NzaC1yc2E=
+|1|c2FsdA==|ZGlnZXN0 ecdsa-sha2-nistp256 AAAA
+@revoked *.example.com,!nas.example.com ssh-ed25519 AAAA
+@cert-authority * ssh-rsa AAAA
+# comment
+*a*a*a*a*a*a*a*a*a*b ssh-rsa AAAA
+"""
+_TOKEN: Final = "0123456789abcdef"
 
 
 def _dialogue(data: bytes) -> None:
@@ -285,15 +297,15 @@ def _dialogue(data: bytes) -> None:
     why_sudo_ended(dialogue.before, password_sent=bool(dialogue.prompts))
 
 
-_SAID: Final = (
+_WELL: Final = (
     b"Welcome\n0123456789abcdefboutput0123456789abcdefe0;\0"
-    b"0123456789abcdefs0123456789abcdefp0123456789abcdefbwords0123456789abcdefe0;",
-    b"\0sudo: 3 incorrect password attempts\nSorry, try again.",
+    b"0123456789abcdefs0123456789abcdefp0123456789abcdefbwords0123456789abcdefe0;"
 )
+_SAID: Final = (_WELL, b"\0sudo: 3 incorrect password attempts\nSorry, try again.")
 
 TARGETS: Final[Mapping[str, Target]] = {
     "dsm-answer": Target(harness=_answer, samples=_answers, form="json"),
-    "dsm-session": Target(harness=_session, samples=_conversations),
+    "dsm-session": Target(harness=_session, samples=_conversations, takes=False),
     "dsm-time": Target(harness=_time, samples=lambda: (b"Mar  5 10:00:00 2026 GMT",)),
     "dsm-archive-info": Target(
         harness=_archive_info, samples=lambda: (json.dumps(_INFO).encode(),), form="json"
@@ -305,6 +317,6 @@ TARGETS: Final[Mapping[str, Target]] = {
         harness=_folders,
         samples=lambda: (b"cert.pem\nprivkey.pem\nx.crt\nx.issuer.crt\nx.key\nca.cer\nx.cer",),
     ),
-    "known-hosts": Target(harness=_known_hosts, samples=lambda: _KNOWN_HOSTS),
+    "known-hosts": Target(harness=_known_hosts, samples=lambda: (_KNOWN_HOSTS,), takes=False),
     "remote-command": Target(harness=_dialogue, samples=lambda: _SAID),
 }

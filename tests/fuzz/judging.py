@@ -2,9 +2,11 @@
 
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import thread_time
 from typing import Final
 
@@ -14,6 +16,8 @@ SECONDS: Final = 2.0
 """Of this thread's processor time, for 1 MiB; so that a busy machine fails nothing."""
 LONGEST: Final = 6000
 """Characters of a message at most: a CA's own words may have 2000, and ten subproblems follow."""
+MEMORY: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a folder of its own in it
+"""Where files need no disk: a sync takes its time there."""
 FORBIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Categories that no text for people has."""
 
@@ -30,6 +34,8 @@ class Target:
     """Gives valid inputs, which changes are made to."""
     form: str = "bytes"
     """Which of `changing.FORMS` knows how such an input is built."""
+    takes: bool = True
+    """Whether there is a sample that no part of the product refuses."""
     examples: int = 60
     """How many the tests try; those that take longer have fewer."""
 
@@ -47,8 +53,21 @@ def only(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
+        _refused.append(error)
         if isinstance(error, DistributorError):
             require_shown(error)
+
+
+_refused: Final = deque[Exception](maxlen=100)
+
+
+@contextmanager
+def noted() -> Iterator[list[Exception]]:
+    """Give the errors that `only` let end what is inside, once it is over."""
+    _refused.clear()
+    found: list[Exception] = []
+    yield found
+    found += _refused
 
 
 def require_shown(error: DistributorError) -> None:

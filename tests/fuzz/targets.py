@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import authority, certificates, devices, nameserving, texts
+from tests.fuzz import (
+    authority,
+    certificates,
+    devices,
+    nameserving,
+    peers,
+    shells,
+    ssh_peers,
+    state_files,
+    texts,
+)
 from tests.fuzz.judging import Target
 
 TARGETS: Final[Mapping[str, Target]] = {
@@ -13,6 +23,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     **texts.TARGETS,
     **authority.TARGETS,
     **nameserving.TARGETS,
+    **state_files.TARGETS,
+    **shells.TARGETS,
+    **peers.TARGETS,
+    **ssh_peers.TARGETS,
 }
 FOUND: Final = Path(__file__).parents[1] / "corpora" / "fuzz"
 """Inputs that showed a mistake once, in a folder for each target; they are tried for ever."""

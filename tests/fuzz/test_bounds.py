@@ -5,8 +5,10 @@ import io
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from time import thread_time
+from typing import TypeVar
 
 import pytest
 from cryptography import x509
@@ -26,12 +28,16 @@ from distributor.protocol.archive import members_of, parse_export
 from distributor.protocol.known_hosts import known_keys
 from distributor.protocol.remote_command import Dialogue
 from tests import certs
+from tests.fuzz.judging import only
 
 SECONDS = 5.0
 """Of processor time; each of these took minutes or for ever before it was bounded."""
 
 
-def in_time(work: Callable[[], object]) -> object:
+Value = TypeVar("Value")
+
+
+def in_time(work: Callable[[], Value]) -> Value:
     started = thread_time()
     done = work()
     assert thread_time() - started < SECONDS
@@ -110,7 +116,7 @@ def container(count: int) -> bytes:
     )
     return pkcs12.serialize_key_and_certificates(
         b"home",
-        issued.key,  # type: ignore[arg-type]  # EC
+        issued.key,
         issued.leaf,
         None,
         encryption,
@@ -195,7 +201,7 @@ def of_one_name(count: int) -> list[x509.Certificate]:
             ).add_extension(x509.BasicConstraints(ca=True, path_length=None), True),
             above,
         )
-        for own, above in zip(keys, keys[1:], strict=False)
+        for own, above in pairwise(keys)
     ]
 
 
@@ -203,20 +209,19 @@ def test_a_chain_of_many_of_the_same_name_is_given_up() -> None:
     chain = tuple(of_one_name(600))
     with pytest.raises(BundleError, match="too many"):
         in_time(lambda: read_chain(chain, (), certs.NOW, leaf_first=False))
-    assert in_time(lambda: read_chain(chain[:60], (), certs.NOW, leaf_first=False))
+    read = in_time(lambda: read_chain(chain[:60], (), certs.NOW, leaf_first=False))
+    assert len(read.links) == 60
 
 
 def test_a_container_of_many_of_the_same_name_is_given_up() -> None:
     chain = of_one_name(520)
-    key = certs.private_key()
     leaf = certs.self_signed(["example.com"])
-    del key
     content = pkcs12.serialize_key_and_certificates(
         b"home",
         leaf.key,
         leaf.leaf,
         chain,
-        NoEncryption(),  # type: ignore[arg-type]  # EC
+        NoEncryption(),
     )
     with pytest.raises(BundleError, match="a chain has a handful"):
         in_time(lambda: read_pkcs12(content, b"", "the container"))
@@ -226,7 +231,8 @@ def test_a_file_of_the_largest_size_is_read_in_time() -> None:
     one = certs.self_signed(["example.com"]).certificate_pem
     content = (one * (SIZE_LIMIT // len(one) + 1))[:SIZE_LIMIT]
     certificates = certificates_from(content[: content.rindex(b"-----BEGIN")], "the file")
-    assert in_time(lambda: read_chain(certificates, (), certs.NOW, leaf_first=False))
+    read = in_time(lambda: read_chain(certificates, (), certs.NOW, leaf_first=False))
+    assert len(read.links) == len(certificates)
 
 
 # --- archives -------------------------------------------------------------------------------------
@@ -249,10 +255,8 @@ def test_bombs_cost_little_time_and_memory() -> None:
     def read() -> None:
         for content in (everywhere, nested):
             for parse in (parse_export, lambda given: members_of(given, ["cert.pem", "x"])):
-                try:
-                    parse(content)  # type: ignore[operator]  # both take bytes
-                except ProtocolError as error:
-                    assert error.hint
+                with only(ProtocolError):
+                    parse(content)
 
     in_time(lambda: in_memory(read, 16 << 20))
 
@@ -295,9 +299,7 @@ def test_a_pattern_of_known_hosts_is_matched_in_time() -> None:
     ids=["key", "header", "quoted", "inline", "nested", "misspelt"],
 )
 def test_an_inventory_is_read_in_time(text: str) -> None:
-    _, problems = in_time(  # type: ignore[misc]  # what it returns
-        lambda: inventory.read(text, Path("/srv/inventory.toml"), private=True)
-    )
+    _, problems = in_time(lambda: inventory.read(text, Path("/srv/inventory.toml"), private=True))
     assert problems
 
 

@@ -21,11 +21,11 @@ class Saying(RemoteFiles):
 
     def run(
         self,
-        command: Sequence[str],
+        command: Sequence[str],  # noqa: ARG002 - the contract's
         *,
-        as_root: bool,
-        stdin: bytes = b"",
-        seconds: float = COMMAND_SECONDS,
+        as_root: bool,  # noqa: ARG002 - the contract's
+        stdin: bytes = b"",  # noqa: ARG002 - the contract's
+        seconds: float = COMMAND_SECONDS,  # noqa: ARG002 - the contract's
     ) -> Result:
         return self._result
 
