@@ -10,18 +10,22 @@ import faulthandler
 import importlib
 import importlib.util
 import logging
+import os
 import re
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 from random import Random
 
 from pytest_socket import socket_allow_hosts
+
+Explore = Callable[[str, int, int], int]
 
 LONGEST_INPUT = 1 << 16
 SLOWEST = 30
@@ -45,38 +49,46 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     socket_allow_hosts(["127.0.0.1", "::1"], allow_unix_socket=True)
     is_led = not asked.blind and importlib.util.find_spec("atheris") is not None
-    if asked.name in {"all", "list"}:
+    explore = _led if is_led else _blind
+    with _instrumented() if is_led else nullcontext():
         from tests.fuzz.targets import TARGETS
-
-        if asked.name == "list":
-            sys.stdout.write("\n".join(TARGETS) + "\n")
-            return 0
-        return max(_in_a_process(name, asked) for name in TARGETS)
-    seed = asked.seed or time.time_ns() % 2**31
-    sys.stderr.write(f"{asked.name}: {'led by coverage' if is_led else 'blind'}, seed {seed}\n")
-    if is_led:
-        return _led(asked.name, asked.seconds, seed)
-    return _blind(asked.name, asked.seconds, seed)
+    if asked.name == "list":
+        sys.stdout.write("\n".join(TARGETS) + "\n")
+        return 0
+    names = list(TARGETS) if asked.name == "all" else [asked.name]
+    sys.stdout.write(f"{'led by coverage' if is_led else 'blind'}\n")
+    return max([_in_a_process(explore, name, asked.seconds, asked.seed) for name in names])
 
 
-def _in_a_process(name: str, asked: argparse.Namespace) -> int:
-    """Explore one target, and tell in a line what came of it; in full when it was a mistake."""
-    more = ["--blind"] if asked.blind else []
-    command = [sys.executable, "-m", "tests.fuzz", name, *more]
-    command += ["--seconds", str(asked.seconds), "--seed", str(asked.seed)]
-    done = subprocess.run(command, check=False, capture_output=True)
-    said = done.stderr.decode("utf-8", "replace")
+def _instrumented() -> AbstractContextManager[None]:
+    atheris = importlib.import_module("atheris")
+    found: AbstractContextManager[None] = atheris.instrument_imports(include=list(_INSTRUMENTED))
+    return found
+
+
+def _in_a_process(explore: Explore, name: str, seconds: int, seed: int) -> int:
+    """Explore one target, and tell in a line what came of it; in full when it was a mistake.
+
+    A process of its own: libFuzzer ends the one that it runs in.
+    """
+    seed = seed or time.time_ns() % 2**31
+    with tempfile.TemporaryFile() as heard:
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            os.dup2(heard.fileno(), 2)
+            os._exit(explore(name, seconds, seed))
+        _, status = os.waitpid(child, 0)
+        heard.seek(0)
+        said = heard.read().decode("utf-8", "replace")
     count = _COUNT.findall(said)
-    is_well = done.returncode == 0 and bool(count)
-    sys.stdout.write(f"{name}: {count[-1] if count else 'no'} inputs, {_verdict(is_well)}\n")
+    is_well = status == 0 and bool(count)
+    verdict = "no mistake" if is_well else f"A MISTAKE (seed {seed})"
+    sys.stdout.write(f"{name}: {count[-1] if count else 'no'} inputs, {verdict}\n")
     if not is_well:
         sys.stdout.write(said)
     sys.stdout.flush()
     return int(not is_well)
-
-
-def _verdict(is_well: bool) -> str:
-    return "no mistake" if is_well else "A MISTAKE"
 
 
 def _blind(name: str, seconds: int, seed: int) -> int:
@@ -99,14 +111,15 @@ def _blind(name: str, seconds: int, seed: int) -> int:
         finally:
             faulthandler.cancel_dump_traceback_later()
     sys.stderr.write(f"stat::number_of_executed_units: {runs}\n")
+    sys.stderr.flush()
     return int(found > 0)
 
 
 def _led(name: str, seconds: int, seed: int) -> int:
+    from tests.fuzz.changing import varied
+    from tests.fuzz.targets import TARGETS
+
     atheris = importlib.import_module("atheris")
-    with atheris.instrument_imports(include=list(_INSTRUMENTED)):
-        from tests.fuzz.changing import varied
-        from tests.fuzz.targets import TARGETS
     target = TARGETS[name]
     samples = target.samples()
 

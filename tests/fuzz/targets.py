@@ -11,6 +11,7 @@ from tests.fuzz import (
     nameserving,
     peers,
     shells,
+    shown_files,
     ssh_peers,
     state_files,
     texts,
@@ -25,6 +26,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     **nameserving.TARGETS,
     **state_files.TARGETS,
     **shells.TARGETS,
+    **shown_files.TARGETS,
     **peers.TARGETS,
     **ssh_peers.TARGETS,
 }
