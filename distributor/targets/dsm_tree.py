@@ -27,6 +27,7 @@ from distributor.model.state import (
     FactValue,
     State,
 )
+from distributor.model.text import printable
 from distributor.model.times import rfc3339
 from distributor.protocol.dsm_commands import ROUTER_FILES, Release, release_of
 from distributor.protocol.dsm_info import (
@@ -199,7 +200,7 @@ def _managed_by(entry: InfoEntry, folder: Folder | None) -> str:
 
 
 def _unknown(survey: Survey) -> HostError:
-    found = ", ".join(sorted(survey.there)) or "nothing of DSM"
+    found = printable(", ".join(sorted(survey.there))) or "nothing of DSM"
     is_router = ROUTER_FILES in survey.there and f"{ARCHIVE}/INFO" not in survey.there
     return ProtocolError(
         f"its files and tools are those of no DSM that is known here; it has {found}",
