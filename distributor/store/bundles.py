@@ -41,6 +41,7 @@ from distributor.store.files import (
 log = logging.getLogger(__name__)
 
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
+_MARK = re.compile(r"[0-9a-f]{12}")
 _LAST = "origin.json"
 """Written last and removed first: a version that has it is whole, one without was cut while it was
 saved or removed."""
@@ -167,7 +168,7 @@ class Bundles:
         Of several the newest: its chain may have been put right.
         """
         mark = leaf.removeprefix("sha256:")[:12]
-        if not self._folder.is_dir():
+        if not self._folder.is_dir() or not _MARK.fullmatch(mark):
             return None
         found = sorted(self._folder.glob(f"*/*-{mark}"), key=lambda one: one.name, reverse=True)
         for folder in filter(_is_whole, found):

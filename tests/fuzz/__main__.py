@@ -86,7 +86,7 @@ def _in_a_process(explore: Explore, name: str, seconds: int, seed: int) -> int:
     verdict = "no mistake" if is_well else f"A MISTAKE (seed {seed})"
     sys.stdout.write(f"{name}: {count[-1] if count else 'no'} inputs, {verdict}\n")
     if not is_well:
-        sys.stdout.write(said)
+        sys.stdout.write("".join(line for line in said.splitlines(True) if line[0] not in "#I"))
     sys.stdout.flush()
     return int(not is_well)
 

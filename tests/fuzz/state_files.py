@@ -12,7 +12,8 @@ from distributor.model.budget import Ask, Event, failures, last_failure, left, p
 from distributor.model.errors import BundleError, StateError
 from distributor.model.hosts import KNOWN_CAS
 from distributor.model.secret import Secret
-from distributor.store import Store
+from distributor.model.state import Address
+from distributor.store import Store, snapshots
 from tests.certs import NOW, self_signed
 from tests.fuzz.judging import MEMORY, Target, only, require_harmless
 
@@ -197,6 +198,9 @@ _SNAPSHOT: Final = {
     ],
 }
 
+_TAKEN: Final = "snapshots/attic/20261121T020000.000000Z"
+_PAIR: Final = snapshots._mark(Address("certificate", "home", "abc"))
+
 TARGETS: Final[Mapping[str, Target]] = {
     "state-ledger": Target(
         harness=_state("ledger.json", _ledger),
@@ -281,9 +285,17 @@ TARGETS: Final[Mapping[str, Target]] = {
         form="toml",
     ),
     "state-snapshot": Target(
-        harness=_state("snapshots/attic/20261121T020000.000000Z/snapshot.json", _snapshot),
+        harness=_state(f"{_TAKEN}/snapshot.json", _snapshot),
         samples=_json(_SNAPSHOT),
         form="json",
+    ),
+    "state-stored": Target(
+        harness=_state(
+            f"{_TAKEN}/{_PAIR}/stored",
+            _snapshot,
+            {**_VERSION_FILES, f"{_TAKEN}/snapshot.json": json.dumps(_SNAPSHOT).encode()},
+        ),
+        samples=lambda: (_LEAF.encode(), b"sha256:" + b"**/.." * 3, b"../" * 4 + b"["),
     ),
     "state-window": Target(
         harness=_state("certificates/home/window.json", _window),
