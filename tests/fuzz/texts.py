@@ -232,7 +232,7 @@ _SAVED: Final = {**_BODY, "digest": digest_of(_BODY)}
 
 TARGETS: Final[Mapping[str, Target]] = {
     "printable": Target(harness=_printable, samples=lambda: _TEXTS),
-    "report": Target(harness=_report, samples=lambda: _TEXTS),
+    "report": Target(harness=_report, samples=lambda: _TEXTS, examples=25),
     "inventory": Target(harness=_inventory, samples=_inventories, form="toml"),
     "saved-plan": Target(
         harness=_saved_plan, samples=lambda: (json.dumps(_SAVED).encode(),), form="json"
