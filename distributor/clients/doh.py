@@ -10,7 +10,7 @@ import requests
 from distributor.clients import dns_queries
 from distributor.clients.dns_queries import Answer, Cause, NoAnswer
 from distributor.clients.http_errors import FOREIGN
-from distributor.clients.hurried import HurriedAdapter
+from distributor.clients.hurried import Direct, HurriedAdapter
 from distributor.model.text import printable
 
 MEDIA_TYPE: Final = "application/dns-message"
@@ -34,7 +34,7 @@ class Doh:
         """Ask once, within `dns_queries.SECONDS`."""
         # Section 4.1 asks for the id 0. A POST's answer is in no HTTP cache on the way.
         query.id = 0
-        with requests.Session() as session:
+        with Direct() as session:
             adapter = HurriedAdapter(dns_queries.SECONDS)
             session.mount("https://", adapter)
             try:

@@ -18,6 +18,18 @@ from distributor.clients.tls_socket import TlsSocket
 _PIECE: Final = 1 << 16
 
 
+class Direct(requests.Session):
+    """A session that follows no redirect.
+
+    Told so for a request, requests still works out where it would lead, and raises ValueError for a
+    place that is none.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - requests'
+        """Return None: there is nowhere to go."""
+        return None
+
+
 class HurriedAdapter(HTTPAdapter):
     """Connections of a session, used by one thread; every exchange may take `seconds` in all."""
 

@@ -20,6 +20,7 @@ from distributor.clients.shell import (
     checked_path,
 )
 from distributor.model.errors import ProtocolError
+from distributor.model.text import printable
 
 _ABSENT: Final = 44
 _FACTS: Final = re.compile(r"([0-9a-f]{1,8}) ([0-9]{1,10}) ([0-9]{1,10}) (\S+) (\S+) ([0-9]{1,20})")
@@ -106,7 +107,7 @@ class RemoteFiles(ABC):
         result = self._sh(_READ, checked_path(path), as_root=as_root)
         if result.status == _ABSENT:
             return None
-        return result.required(f"cannot read {path}", "read")
+        return result.required(f"cannot read {printable(path)}", "read")
 
     def look(self, paths: Sequence[str], *, as_root: bool) -> Mapping[str, FileFacts | None]:
         """See `shell.Shell`."""
@@ -127,8 +128,8 @@ class RemoteFiles(ABC):
         result = self._sh(_NAMES, checked_path(folder), as_root=as_root)
         if result.status == _ABSENT:
             return None
-        listed = result.required(f"cannot list {folder}", "read").decode("utf-8", "replace")
-        return tuple(sorted(name for name in listed.split("\0") if name))
+        listed = result.required(f"cannot list {printable(folder)}", "read")
+        return tuple(sorted(name for name in listed.decode("utf-8", "replace").split("\0") if name))
 
     def stage(
         self, path: str, content: bytes, *, as_root: bool, mode: str | None, owner: str | None
@@ -148,7 +149,7 @@ class RemoteFiles(ABC):
             as_root=as_root,
             stdin=content,
         )
-        result.required(f"cannot write {path}", "write")
+        result.required(f"cannot write {printable(path)}", "write")
         return staged
 
     def put(self, staged: Mapping[str, str], *, as_root: bool) -> None:
@@ -157,7 +158,8 @@ class RemoteFiles(ABC):
             return
         words = [checked_path(path) for pair in staged.items() for path in pair]
         result = self._sh(_PUT, *words, as_root=as_root)
-        result.required(f"cannot put {', '.join(staged.values())} in place", "write")
+        paths = printable(", ".join(staged.values()))
+        result.required(f"cannot put {paths} in place", "write")
 
     def remove(self, paths: Sequence[str], *, as_root: bool) -> None:
         """See `shell.Shell`."""
@@ -165,7 +167,7 @@ class RemoteFiles(ABC):
             return
         words = [checked_path(path) for path in paths]
         result = self.run(["rm", "-f", "--", *words], as_root=as_root)
-        result.required(f"cannot remove {', '.join(paths)}", "write")
+        result.required(f"cannot remove {printable(', '.join(paths))}", "write")
 
     def _sh(self, script: str, *words: str, as_root: bool, stdin: bytes = b"") -> Result:
         return self.run(["/bin/sh", "-c", script, "sh", *words], as_root=as_root, stdin=stdin)

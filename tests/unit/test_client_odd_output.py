@@ -7,8 +7,9 @@ import pytest
 
 from distributor.clients.remote_files import RemoteFiles
 from distributor.clients.shell import COMMAND_SECONDS, Result
-from distributor.model.errors import Busy, ProtocolError
+from distributor.model.errors import Busy, DeviceRefused, ProtocolError
 from distributor.targets.remote_lock import _BUSY, RemoteLock
+from distributor.targets.remote_set import RemoteSet
 
 WHO: Final = "controller"
 
@@ -59,3 +60,22 @@ def test_a_lock_tells_when_it_was_seen() -> None:
     lock = RemoteLock(Saying(b"1790000000\nthem", _BUSY), "/run/x", WHO, as_root=False)
     with pytest.raises(Busy, match="last seen at 2026-09-21T14:13:20Z by"):
         lock.take()
+
+
+def test_what_a_host_calls_its_files_is_shown_as_text() -> None:
+    name = "20261121\ufeffT020000.000000Z-mark"
+    host = Saying(f"{name}\0".encode())
+    kept = RemoteSet(host, RemoteLock(host, "/run/x", WHO, as_root=False), "/run/x", as_root=False)
+    with pytest.raises(ProtocolError) as caught:
+        kept.kept("mark")
+    assert str(caught.value).isprintable()
+    for use in (
+        lambda path: Saying(b"", 1).read(path, as_root=False),
+        lambda path: Saying(b"", 1).names(path, as_root=False),
+        lambda path: Saying(b"", 1).remove([path], as_root=False),
+        lambda path: Saying(b"", 1).put({path: path}, as_root=False),
+        lambda path: Saying(b"", 1).stage(path, b"", as_root=False, mode=None, owner=None),
+    ):
+        with pytest.raises(DeviceRefused) as refused:
+            use(f"/etc/{name}")
+        assert str(refused.value).isprintable()
