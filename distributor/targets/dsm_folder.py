@@ -22,6 +22,8 @@ HALVES: Final = ("RSA-", "ECC-")
 """How the files of an entry with two pairs begin (dsm-ssh fact 5)."""
 UNREAD: Final = "unreadable"
 """Stands for the leaf or key of a file that is missing, or holds something else."""
+Fullchain = tuple[str, ...]
+"""Fingerprints, the leaf first."""
 _OWN_CA: Final = "syno-ca-cert.pem"
 _RENEWED: Final = "renew.json"
 
@@ -54,6 +56,16 @@ class Folder:
         return any(name.startswith(HALVES) for name in self.files)
 
     @property
+    def is_sound(self) -> bool:
+        """Whether a server could start with it: one leaf, and the key of that."""
+        return (
+            self.shown is not None
+            and UNREAD not in self.leaves
+            and len(set(self.leaves)) == 1
+            and set(self.keys) == {self.shown.key}
+        )
+
+    @property
     def renewed_by_box(self) -> bool:
         """Whether DSM's own client obtained it, and renews it (dsm-ssh facts 1.3)."""
         return _RENEWED in self.files
@@ -65,6 +77,16 @@ def folders_of(survey: Survey) -> dict[str, Folder]:
         path: _Reader(path, files, survey).folder()
         for path, files in survey.folders.items()
         if any(name in PAIRS for name in files)
+    }
+
+
+def published_by(survey: Survey) -> dict[str, tuple[Fullchain, ...]]:
+    """Return what the web server reads from each folder of its own layer."""
+    return {
+        path: tuple(
+            _chain(_certificates(survey, digest, path)) or (UNREAD,) for digest in digests
+        )
+        for path, digests in survey.layer.items()
     }
 
 
@@ -119,16 +141,22 @@ class _Reader:
     def _certificates(self, name: str) -> tuple[x509.Certificate, ...]:
         """Return the certificates of a file; none where there is no such file, or nothing else."""
         seen = self._files.get(name)
-        content = self._survey.contents.get(seen.digest) if seen is not None else None
-        try:
-            return certificates_from(content, name) if content is not None else ()
-        except BundleError:
-            return ()  # what it holds instead does not matter: it is brought anew
+        return _certificates(self._survey, seen.digest if seen is not None else None, name)
 
     def _key(self, name: str) -> str:
         seen = self._files.get(name)
         public = self._survey.public_keys.get(seen.digest) if seen is not None else None
         return _spki(public) if public is not None else UNREAD
+
+
+def _certificates(
+    survey: Survey, digest: str | None, name: str
+) -> tuple[x509.Certificate, ...]:
+    content = survey.contents.get(digest) if digest is not None else None
+    try:
+        return certificates_from(content, name) if content is not None else ()
+    except BundleError:
+        return ()  # what it holds instead does not matter: it is brought anew
 
 
 def _described(leaf: x509.Certificate | None) -> Certificate | None:
