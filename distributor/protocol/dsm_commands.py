@@ -195,9 +195,7 @@ _DSM6_WEB: Final = (
     _STATUS,
     # That these words show the reload itself to be reached is inferred (dsm-ssh facts 2.1): without
     # them a handshake decides.
-    Step(
-        command=(NGINX_SH, "reload"), seconds=_SLOW, usual_words="alias-register stop/waiting"
-    ),
+    Step(command=(NGINX_SH, "reload"), seconds=_SLOW, usual_words="alias-register stop/waiting"),
 )
 
 

@@ -83,9 +83,7 @@ def folders_of(survey: Survey) -> dict[str, Folder]:
 def published_by(survey: Survey) -> dict[str, tuple[Fullchain, ...]]:
     """Return what the web server reads from each folder of its own layer."""
     return {
-        path: tuple(
-            _chain(_certificates(survey, digest, path)) or (UNREAD,) for digest in digests
-        )
+        path: tuple(_chain(_certificates(survey, digest, path)) or (UNREAD,) for digest in digests)
         for path, digests in survey.layer.items()
     }
 
@@ -149,9 +147,7 @@ class _Reader:
         return _spki(public) if public is not None else UNREAD
 
 
-def _certificates(
-    survey: Survey, digest: str | None, name: str
-) -> tuple[x509.Certificate, ...]:
+def _certificates(survey: Survey, digest: str | None, name: str) -> tuple[x509.Certificate, ...]:
     content = survey.contents.get(digest) if digest is not None else None
     try:
         return certificates_from(content, name) if content is not None else ()

@@ -18,7 +18,9 @@ _EXECUTABLE: Final = 0o111
 _NOT_RUN: Final = frozenset({126, 127})
 """Exit statuses of the shell for a command that cannot be run, or is not there."""
 # The arguments are the folder and what each file in it is called.
-_OWE: Final = 'umask 077; mkdir -p -- "$1" && cd -- "$1" && shift && for n do : >"./$n" || exit; done'
+_OWE: Final = (
+    'umask 077; mkdir -p -- "$1" && cd -- "$1" && shift && for n do : >"./$n" || exit; done'
+)
 
 
 class Reload:

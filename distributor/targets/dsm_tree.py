@@ -42,7 +42,6 @@ from distributor.protocol.dsm_survey import Survey
 from distributor.targets.diskstation_facts import one_leaf, same_chain, shown_by
 from distributor.targets.dsm_folder import UNREAD, Folder, Fullchain, folders_of, published_by
 
-
 RELOAD_OWED: Final = "a reload is owed"
 """Stands beside the leaf of an entry whose files are new, when what serves them was not told."""
 

@@ -1,7 +1,7 @@
 """The laws of `targets.contract` as tests. A kind runs them by giving a rig for its device."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -75,6 +75,10 @@ class Rig(ABC):
     @abstractmethod
     def hide(self, entry_id: str) -> None:
         """Let the content of an entry be unreadable from now on."""
+
+    def along(self, entry_ids: Collection[str]) -> Iterable[str]:  # noqa: ARG002 - mostly none
+        """What changes with these entries, as the plan's notes say, without an address there."""
+        return ()
 
     @abstractmethod
     def cut(self, nth: int, when: When, counted: Counted) -> None:
@@ -249,6 +253,7 @@ class TargetLaws(ABC):
             after = rig.raw()
             changed = {change.address for change in plan.changes}
             brought = {_known(one) for one in changed if one.kind in {"certificate", "file"}}
+            brought.update(rig.along(brought))
             moved = {one.id for one in changed if one.kind == "service"}
             for known, entry in before.entries.items():
                 assert after.entries[known].description == entry.description
