@@ -97,7 +97,7 @@ for d in {LAYER}/*/; do
     [ -n "$f" ] || continue
     if h=$(sha256sum <"$f"); then h=${{h%% *}}; echo "P $h"; show "$h" "$f"; else echo 'P -'; fi
   done 2>/dev/null <<.
-$(sed -n 's/^[[:space:]]*ssl_certificate[[:space:]]*\\([^;]*\\);.*/\\1/p' "$d"/cert.conf*)
+$(sed -n 's/^[[:space:]]*ssl_certificate[[:space:]][[:space:]]*\\([^;]*\\);.*/\\1/p' "$d"/cert.conf*)
 .
 done
 echo E

@@ -85,7 +85,7 @@ def test_a_reload_that_fails_or_does_nothing_is_named_and_all_is_put_back(
     before = rig.raw()
     rig.box.fault(fault)
     outcome = bench(rig, monkeypatch).run()
-    assert outcome.status == "rolled_back"
+    assert outcome.status == "rolled_back", outcome.error
     with pytest.raises(DistributorError, match=words):
         raise error_of(outcome)
     rig.box.no_fault(fault)
@@ -100,7 +100,7 @@ def test_a_package_that_does_not_come_back_is_named(
     before = rig.raw()
     rig.box.fault("package-restart-fails")
     outcome = bench(rig, monkeypatch).run()
-    assert outcome.status == "rolled_back"
+    assert outcome.status == "rolled_back", outcome.error
     assert "synopkg restart SynologyDrive ended with 1" in error_of(outcome).message
     assert rig.raw() == before
 
@@ -114,7 +114,7 @@ def test_a_web_server_that_fell_to_its_default_mode_comes_back_with_the_old_file
     # DSM finds nothing wanting any more once the old files are there again.
     heal = lambda: rig.box.no_fault("default-mode")  # noqa: E731 - the step's act
     outcome = bench(rig, monkeypatch, putting_back=heal).run()
-    assert outcome.status == "rolled_back"
+    assert outcome.status == "rolled_back", outcome.error
     assert "default mode, in which it serves no HTTPS at all" in error_of(outcome).message
     assert rig.raw() == before
 
@@ -126,7 +126,7 @@ def test_a_web_server_that_stays_in_its_default_mode_is_broken_and_called_so(
     before = rig.raw()
     rig.box.fault("default-mode")
     outcome = bench(rig, monkeypatch).run()
-    assert outcome.status == "broken"
+    assert outcome.status == "broken", outcome.error
     assert "default mode" in error_of(outcome).message
     assert rig.raw().files == before.files
 
@@ -138,7 +138,7 @@ def test_dsm_s_own_calls_that_fail_change_nothing(
     before = rig.raw()
     rig.box.fault("synowebapi-fails")
     outcome = bench(rig, monkeypatch).run()
-    assert outcome.status == "rolled_back"
+    assert outcome.status == "rolled_back", outcome.error
     assert "synowebapi SYNO.Core.Certificate.CRT list" in error_of(outcome).message
     assert "(code 100)" in error_of(outcome).message
     assert rig.raw() == before
@@ -147,7 +147,8 @@ def test_dsm_s_own_calls_that_fail_change_nothing(
 def test_a_slow_box_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     rig = make("dsm72")
     rig.box.fault("gen-all-takes", "3")
-    assert bench(rig, monkeypatch).run().status == "changed"
+    outcome = bench(rig, monkeypatch).run()
+    assert outcome.status == "changed", outcome.error
 
 
 def test_a_full_disk_leaves_everything_as_it_was(
@@ -160,7 +161,7 @@ def test_a_full_disk_leaves_everything_as_it_was(
         outcome = act.run()
     finally:
         rig.box.empty()
-    assert outcome.status == "rolled_back"
+    assert outcome.status == "rolled_back", outcome.error
     assert "No space left on device" in error_of(outcome).message
     assert rig.raw() == before
 
@@ -196,7 +197,8 @@ def test_a_tool_that_fails_at_any_of_its_calls_leaves_nothing_half_made(
     rig = make("dsm62")
     before = rig.raw()
     rig.box.trap(tool, 0, "fail")
-    assert bench(rig, monkeypatch).run().status == "changed"
+    outcome = bench(rig, monkeypatch).run()
+    assert outcome.status == "changed", outcome.error
     calls = rig.box.trapped(tool)
     tried = sorted({1, 2, calls // 2, calls - 1, calls} & set(range(1, calls + 1)))
     for nth in tried:
@@ -228,7 +230,7 @@ def test_a_list_of_certificates_that_is_damaged_stops_everything(
         changing=lambda: rig.box.place(damaged),
         putting_back=lambda: rig.box.place(Item(path=INFO, content=whole, mode=0o600)),
     ).run()
-    assert outcome.status == "rolled_back"
+    assert outcome.status == "rolled_back", outcome.error
     assert isinstance(error_of(outcome), ProtocolError)
     assert rig.raw() == before
     assert rig.writes == 0
@@ -242,7 +244,7 @@ def test_a_box_on_which_somebody_works_meanwhile_is_left_alone(
     info["known1"]["services"].append(info["decoyA"]["services"].pop())
     changed = Item(path=INFO, content=json.dumps(info).encode(), mode=0o600)
     outcome = bench(rig, monkeypatch, changing=lambda: rig.box.place(changed)).run()
-    assert outcome.status == "refused"
+    assert outcome.status == "refused", outcome.error
     assert isinstance(error_of(outcome), StalePlan)
     assert "used by other services" in error_of(outcome).message
     assert rig.writes == 0
@@ -262,7 +264,7 @@ def test_another_controller_at_work_is_named_and_nothing_is_changed(
             other.plan(session.inspect(())), other.scenario.bundles
         )
         outcome = act.run()
-    assert outcome.status == "failed"
+    assert outcome.status == "failed", outcome.error
     assert isinstance(error_of(outcome), Busy)
     assert f"here:{other.store.folder}" in error_of(outcome).message
     assert other.plan(other.inspect()).is_noop
