@@ -94,10 +94,10 @@ for d in {LAYER}/*/; do
   [ -f "$d/cert.conf" ] || continue
   folder L "$d"
   while read -r f; do
-    [ -n "$f" ] || continue
+    f=${{f%%;*}}; [ -n "$f" ] || continue
     if h=$(sha256sum <"$f"); then h=${{h%% *}}; echo "P $h"; show "$h" "$f"; else echo 'P -'; fi
   done 2>/dev/null <<.
-$(sed -n 's/^[[:space:]]*ssl_certificate[[:space:]][[:space:]]*\\([^;]*\\);.*/\\1/p' "$d"/cert.conf*)
+$(sed -n 's/^[[:space:]]*ssl_certificate[[:space:]][[:space:]]*//p' "$d"/cert.conf*)
 .
 done
 echo E

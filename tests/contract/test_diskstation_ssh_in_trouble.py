@@ -1,9 +1,8 @@
 """What a run makes of a box by SSH on which something goes wrong: put back, or left as it was."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,7 @@ from distributor.model.errors import (
 )
 from distributor.model.report import Outcome
 from tests.contract.scenarios import DRIVE, DSM, STRANGERS, Scenario, ours
-from tests.contract.ssh_boxes import REPLACED, BoxOf, bench, scenario_for, shared_boxes
+from tests.contract.ssh_boxes import BoxOf, MakeRig, bench, rigs, shared_boxes
 from tests.contract.ssh_diskstation_box import OWN
 from tests.contract.ssh_diskstation_rig import SshDiskstationRig
 from tests.e2e.ssh_box import Fault
@@ -37,24 +36,8 @@ def box_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoxOf]:
 
 
 @pytest.fixture
-def make(box_of: BoxOf, tmp_path: Path) -> Callable[..., SshDiskstationRig]:
-    """Give a rig around the box of a release, put back to a scenario."""
-    number = 0
-
-    def rig(
-        release: Release = "dsm72", scenario: Scenario = REPLACED, **more: Any
-    ) -> SshDiskstationRig:
-        nonlocal number
-        number += 1
-        box, words = box_of(release), {"method": "files", "login": "password"} | more
-        placed = scenario_for(release, scenario)
-        box.place_scenario(placed)
-        return SshDiskstationRig(box, placed, tmp_path / str(number), **words)
-
-    return rig
-
-
-Make = Callable[..., SshDiskstationRig]
+def make(box_of: BoxOf, tmp_path: Path) -> MakeRig:
+    return rigs(box_of, tmp_path)
 
 
 def error_of(outcome: Outcome) -> DistributorError:
@@ -79,7 +62,7 @@ def error_of(outcome: Outcome) -> DistributorError:
     ],
 )
 def test_a_reload_that_fails_or_does_nothing_is_named_and_all_is_put_back(
-    make: Make, monkeypatch: pytest.MonkeyPatch, release: Release, fault: Fault, words: str
+    make: MakeRig, monkeypatch: pytest.MonkeyPatch, release: Release, fault: Fault, words: str
 ) -> None:
     rig = make(release)
     before = rig.raw()
@@ -94,7 +77,7 @@ def test_a_reload_that_fails_or_does_nothing_is_named_and_all_is_put_back(
 
 
 def test_a_package_that_does_not_come_back_is_named(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = make("dsm72", WITH_DRIVE)
     before = rig.raw()
@@ -106,7 +89,7 @@ def test_a_package_that_does_not_come_back_is_named(
 
 
 def test_a_web_server_that_fell_to_its_default_mode_comes_back_with_the_old_files(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = make("dsm72")
     before = rig.raw()
@@ -120,7 +103,7 @@ def test_a_web_server_that_fell_to_its_default_mode_comes_back_with_the_old_file
 
 
 def test_a_web_server_that_stays_in_its_default_mode_is_broken_and_called_so(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = make("dsm72")
     before = rig.raw()
@@ -132,7 +115,7 @@ def test_a_web_server_that_stays_in_its_default_mode_is_broken_and_called_so(
 
 
 def test_dsm_s_own_calls_that_fail_change_nothing(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = make("dsm73", method="synowebapi")
     before = rig.raw()
@@ -144,7 +127,7 @@ def test_dsm_s_own_calls_that_fail_change_nothing(
     assert rig.raw() == before
 
 
-def test_a_slow_box_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_box_is_waited_for(make: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig = make("dsm72")
     rig.box.fault("gen-all-takes", "3")
     outcome = bench(rig, monkeypatch).run()
@@ -152,7 +135,7 @@ def test_a_slow_box_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_full_disk_leaves_everything_as_it_was(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = make("dsm72")
     before = rig.raw()
@@ -167,7 +150,7 @@ def test_a_full_disk_leaves_everything_as_it_was(
 
 
 @pytest.mark.parametrize("release", ["dsm62", "dsm72"])
-def test_files_are_put_back_even_while_the_disk_is_full(make: Make, release: Release) -> None:
+def test_files_are_put_back_even_while_the_disk_is_full(make: MakeRig, release: Release) -> None:
     rig = make(release)
     before = rig.raw()
     target = rig.target()
@@ -190,11 +173,17 @@ def test_files_are_put_back_even_while_the_disk_is_full(make: Make, release: Rel
     assert rig.raw() == before
 
 
-@pytest.mark.parametrize("tool", ["cat", "chmod", "chown", "cp", "mv", "mkdir", "ln", "stat"])
+@pytest.mark.parametrize(
+    ("release", "tool"),
+    [
+        *(("dsm62", one) for one in ("cat", "chmod", "chown", "cp", "mv", "mkdir", "ln", "stat")),
+        *(("dsm72", one) for one in ("cat", "cp", "mv", "rm")),
+    ],
+)
 def test_a_tool_that_fails_at_any_of_its_calls_leaves_nothing_half_made(
-    make: Make, monkeypatch: pytest.MonkeyPatch, tool: str
+    make: MakeRig, monkeypatch: pytest.MonkeyPatch, release: Release, tool: str
 ) -> None:
-    rig = make("dsm62")
+    rig = make(release)
     before = rig.raw()
     rig.box.trap(tool, 0, "fail")
     outcome = bench(rig, monkeypatch).run()
@@ -214,7 +203,7 @@ def test_a_tool_that_fails_at_any_of_its_calls_leaves_nothing_half_made(
 
 @pytest.mark.parametrize("method", ["files", "synowebapi"])
 def test_a_list_of_certificates_that_is_damaged_stops_everything(
-    make: Make, monkeypatch: pytest.MonkeyPatch, method: str
+    make: MakeRig, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     rig = make("dsm73", method=method)
     whole, before = rig.box.read(INFO), rig.raw()
@@ -237,7 +226,7 @@ def test_a_list_of_certificates_that_is_damaged_stops_everything(
 
 
 def test_a_box_on_which_somebody_works_meanwhile_is_left_alone(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = make("dsm72")
     info = rig.box.info()
@@ -251,7 +240,7 @@ def test_a_box_on_which_somebody_works_meanwhile_is_left_alone(
 
 
 def test_another_controller_at_work_is_named_and_nothing_is_changed(
-    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make: MakeRig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     rig = make("dsm72")
     other = SshDiskstationRig(
@@ -271,17 +260,39 @@ def test_another_controller_at_work_is_named_and_nothing_is_changed(
     assert f"{OWN}/lock" not in rig.box.files(OWN)
 
 
-def test_a_wrong_password_for_sudo_is_said_once_and_nothing_is_changed(make: Make) -> None:
+def test_a_wrong_password_for_sudo_is_said_once_and_nothing_is_changed(
+    make: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rig = make("dsm72", sudo_password="wrong")
-    for message in ("sudo refuses the password", "not tried: it was refused"):
-        with pytest.raises(AuthRefused, match=message):
-            rig.inspect()
+    before, pam = rig.raw(), rig.box.read("/etc/pam.d/sudo")
+    count = b"#!/bin/sh\necho asked >>/run/sudo-asked\n"
+    rig.box.place(
+        Item(path="/opt/box/asked", content=count),
+        Item(path="/run/sudo-asked", content=b"", mode=0o600),
+        Item(
+            path="/etc/pam.d/sudo",
+            content=b"auth optional pam_exec.so quiet /opt/box/asked\n" + pam,
+            mode=0o644,
+        ),
+    )
+    try:
+        for message in ("sudo refuses the password", "not tried: it was refused"):
+            with pytest.raises(AuthRefused, match=message):
+                bench(rig, monkeypatch).run()
+        assert rig.box.read("/run/sudo-asked") == b"asked\n"
+    finally:
+        rig.box.place(Item(path="/etc/pam.d/sudo", content=pam, mode=0o644))
+    assert rig.raw() == before
     assert rig.writes == 0
 
 
-def test_a_changed_host_key_is_refused(make: Make, box_of: BoxOf) -> None:
+def test_a_changed_host_key_is_refused(
+    make: MakeRig, box_of: BoxOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rig = make("dsm62")
+    before = rig.raw()
     box_of("dsm62").change_host_keys()
     with pytest.raises(Untrusted, match="is not the one that is pinned"):
-        rig.inspect()
+        bench(rig, monkeypatch).run()
+    assert rig.raw() == before
     assert rig.writes == 0
