@@ -30,7 +30,7 @@ from tests.contract.scenarios import (
     rsa_of,
 )
 from tests.contract.ssh_boxes import REPLACED, BoxOf, MakeRig, bench, rigs, shared_boxes
-from tests.contract.ssh_diskstation_box import issued_of
+from tests.contract.ssh_diskstation_box import BESIDE_DSM, issued_of
 from tests.contract.ssh_diskstation_rig import SshDiskstationRig
 from tests.e2e import ssh_box_tree as tree
 from tests.e2e.ssh_box_tree import Item, Release
@@ -72,6 +72,7 @@ def make_dual(rig: SshDiskstationRig) -> None:
         rig.box.place(*tree.pair_items(folder, dual, uid=uid, mode=mode))
     assert rig.box.run("/bin/sh", "-c", GEN_ALL).returncode == 0
     rig.box.forget_calls()
+    rig.box.trap("mv", 0, "fail")
 
 
 def test_two_pairs_are_refused_with_the_reason_and_the_way_that_works(
@@ -115,7 +116,10 @@ def test_a_stale_layer_of_the_web_server_is_filled(
 def test_a_chain_that_is_missing_is_brought(
     make: MakeRig, monkeypatch: pytest.MonkeyPatch, release: Release
 ) -> None:
-    rig = make(release, replace(REPLACED, placed=(*STRANGERS, ours(NEW, has_chain=False))))
+    rig = make(
+        release,
+        replace(REPLACED, placed=(*STRANGERS, ours(NEW, services=(DSM, FTPS), has_chain=False))),
+    )
     outcome = bench(rig, monkeypatch).run()
     require_new(rig, outcome)
     chain = rig.box.files()[f"{tree.DESKTOP.directory}/chain.pem"]
@@ -128,7 +132,7 @@ def test_a_package_that_is_switched_off_is_left_alone(
 ) -> None:
     box = box_of(release)
     rig = make(release)
-    beside = (tree.CARDDAV, tree.WEBDAV, tree.VPN)
+    beside = (*BESIDE_DSM, tree.CARDDAV, tree.WEBDAV, tree.VPN)
     box.place_scenario(rig.scenario, beside)
     states = {"CardDAVServer": "off", "WebDAVServer": "off", "VPNCenter": "off"}
     try:
@@ -142,7 +146,7 @@ def test_a_package_that_is_switched_off_is_left_alone(
         assert not [one for one in ran if "synopkg restart" in one]
         assert any("is_onoff CardDAVServer" in one for one in ran)
         # Their files are new all the same: they are read when somebody switches them on.
-        for service in beside:
+        for service in (tree.CARDDAV, tree.WEBDAV, tree.VPN):
             assert (
                 box.read(f"{service.directory}/cert.pem") == rig.scenario.bundles["wild"].leaf_pem
             )
@@ -156,7 +160,7 @@ def test_a_package_that_is_on_is_told(
     make: MakeRig, monkeypatch: pytest.MonkeyPatch, box_of: BoxOf
 ) -> None:
     rig = make("dsm62")
-    box_of("dsm62").place_scenario(rig.scenario, (tree.CARDDAV, tree.VPN))
+    box_of("dsm62").place_scenario(rig.scenario, (*BESIDE_DSM, tree.CARDDAV, tree.VPN))
     require_new(rig, bench(rig, monkeypatch).run())
     ran = [str(call) for call in rig.box.calls()]
     assert {"CardDAVServer carddav", "CertReload.sh OpenVPN"} <= set(ran)
