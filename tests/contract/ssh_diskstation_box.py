@@ -136,7 +136,7 @@ class DiskstationBox(SshBox):
             raise RuntimeError(f"the box was not put back: {done}")
         self.forget_calls()
         self.trap("mv", 0, "fail")
-        self.settle()
+        self._wait(self.is_settled, "its ports")
 
     def stop_sshd(self) -> None:
         """Let nobody in any more, until the next scenario."""
