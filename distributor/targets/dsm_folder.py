@@ -22,8 +22,6 @@ HALVES: Final = ("RSA-", "ECC-")
 """How the files of an entry with two pairs begin (dsm-ssh fact 5)."""
 UNREAD: Final = "unreadable"
 """Stands for the leaf or key of a file that is missing, or holds something else."""
-Fullchain = tuple[str, ...]
-"""Fingerprints, the leaf first."""
 _OWN_CA: Final = "syno-ca-cert.pem"
 _RENEWED: Final = "renew.json"
 
@@ -80,10 +78,10 @@ def folders_of(survey: Survey) -> dict[str, Folder]:
     }
 
 
-def published_by(survey: Survey) -> dict[str, tuple[Fullchain, ...]]:
-    """Return what the web server reads from each folder of its own layer."""
+def published_by(survey: Survey) -> dict[str, tuple[str, ...]]:
+    """Return the leaves that the web server reads from each folder of its own layer."""
     return {
-        path: tuple(_chain(_certificates(survey, digest, path)) or (UNREAD,) for digest in digests)
+        path: tuple(_first(_certificates(survey, digest, path)) for digest in digests)
         for path, digests in survey.layer.items()
     }
 
@@ -104,7 +102,7 @@ class _Reader:
         for half in halves:
             own = self._certificates(f"{half}cert.pem")
             full = self._certificates(f"{half}fullchain.pem")
-            leaves += [fingerprint(one[0]) if one else UNREAD for one in (own, full)]
+            leaves += map(_first, (own, full))
             chains += [_chain(full[1:])] if full else []
             if f"{half}chain.pem" in self._files:
                 chain = self._certificates(f"{half}chain.pem")
@@ -160,6 +158,10 @@ def _described(leaf: x509.Certificate | None) -> Certificate | None:
         return describe((leaf,), "") if leaf is not None else None
     except BundleError:
         return None  # a leaf with malformed names: it can be told by its fingerprint alone
+
+
+def _first(links: tuple[x509.Certificate, ...]) -> str:
+    return fingerprint(links[0]) if links else UNREAD
 
 
 def _chain(links: tuple[x509.Certificate, ...]) -> tuple[str, ...]:

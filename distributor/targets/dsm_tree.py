@@ -40,7 +40,7 @@ from distributor.protocol.dsm_info import (
 )
 from distributor.protocol.dsm_survey import Survey
 from distributor.targets.diskstation_facts import one_leaf, same_chain, shown_by
-from distributor.targets.dsm_folder import UNREAD, Folder, Fullchain, folders_of, published_by
+from distributor.targets.dsm_folder import UNREAD, Folder, folders_of, published_by
 
 RELOAD_OWED: Final = "a reload is owed"
 """Stands beside the leaf of an entry whose files are new, when what serves them was not told."""
@@ -58,8 +58,8 @@ class Tree:
     """The id that the archive names as default."""
     folders: Mapping[str, Folder]
     """Those that hold a file of a pair, by path."""
-    layer: Mapping[str, tuple[Fullchain, ...]]
-    """What the web server of DSM 7 reads, by folder of its own layer."""
+    layer: Mapping[str, tuple[str, ...]]
+    """The leaves that the web server of DSM 7 reads, by folder of its own layer."""
     owed: frozenset[str]
     """Ids of entries whose files were being replaced when a run was cut off."""
     takes_unnamed: bool
@@ -102,8 +102,11 @@ class Tree:
         unnamed = self.unnamed(entry) if self.takes_unnamed else ()
         return (*unnamed, *named)
 
-    def published(self, entry: InfoEntry) -> Iterator[Fullchain]:
-        """Give what the web server reads where it would read the copies of an entry."""
+    def published(self, entry: InfoEntry) -> Iterator[str]:
+        """Give the leaves that the web server reads in place of the copies of an entry.
+
+        Whether DSM copies the chain there as it is, is not known: handshakes tell.
+        """
         for folder in self.copies(entry):
             yield from self.layer.get(layer_folder(folder.path) or "", ())
 
@@ -160,8 +163,7 @@ def observed_state(tree: Tree, served: Sequence[Served]) -> State:
         address = address_of(entry)
         if facts[address][LEAF] is UNREADABLE:
             continue
-        beyond = [(one.leaf, *one.chain) for one in shown.get(address, [])]
-        facts[address] |= _agreed(tree.copies(entry), [*beyond, *tree.published(entry)])
+        facts[address] |= _agreed(tree.copies(entry), tree.published(entry), shown.get(address, []))
         if entry.id in tree.owed:
             facts[address][LEAF] = (*_all(facts[address][LEAF]), RELOAD_OWED)
     return State(facts)
@@ -216,9 +218,12 @@ def _all(value: FactValue | None) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else ()
 
 
-def _agreed(folders: Sequence[Folder], served: Sequence[Fullchain]) -> dict[str, FactValue]:
-    leaves = [leaf for one in folders for leaf in one.leaves] + [one[0] for one in served]
-    chains = [chain for one in folders for chain in one.chains] + [one[1:] for one in served]
+def _agreed(
+    folders: Sequence[Folder], published: Iterable[str], shown: Sequence[Certificate]
+) -> dict[str, FactValue]:
+    leaves = [leaf for one in folders for leaf in one.leaves] + [one.leaf for one in shown]
+    leaves += published
+    chains = [chain for one in folders for chain in one.chains] + [one.chain for one in shown]
     return {
         LEAF: one_leaf(leaves),
         CHAIN: same_chain(chains),
