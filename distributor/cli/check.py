@@ -43,10 +43,12 @@ def check(context: click.Context, settings: Settings, /, online: bool) -> None:
     Exit code 1 when something is wrong, 2 when the inventory cannot be used.
     """
     from distributor.checking.notes import notes
+    from distributor.checking.place import remark_on_place
 
     inventory = settings.load_inventory()
     stop = threading.Event()
-    remarks = tuple(notes(inventory))
+    placed = remark_on_place(settings.store().folder)
+    remarks = (*notes(inventory), *([placed] if placed is not None else []))
     if online:
         remarks += _look(settings, inventory, stop)
     code = NOT_WELL if any(one.is_finding for one in remarks) else OK

@@ -28,9 +28,10 @@ from distributor.targets.copies import FindBundle, foresee, kept_pairs
 from distributor.targets.diskstation_entries import Entries, new_entries
 from distributor.targets.diskstation_wanted import wanted_state
 from distributor.targets.dsm_files import (
-    RECORDS,
+    folders_of_copied,
     heals,
     holds,
+    left,
     new_files,
     notes_on,
     overwritten,
@@ -149,6 +150,8 @@ class DiskstationSshSession:
             before=plan.observed,
             creates=new_entries(plan),
             pairs=kept_pairs(plan, self._export, self._find_bundle, may_lose=True),
+            copied=tuple(sorted({*overwritten(plan), *left(plan)})),
+            copy=mark_of(plan.observed),
         )
 
     def apply(self, plan: Plan, bundles: Mapping[str, Bundle]) -> None:
@@ -185,13 +188,13 @@ class DiskstationSshSession:
         Where that is gone, the controller's own copies of the pairs take its place.
         """
         self._lock.take()
-        kept = self._set.kept(mark_of(snapshot.before))
+        kept = self._set.kept(snapshot.copy)
         failure: DistributorError | None = None
         if self._by_dsm:
             pairs = self._differing(snapshot) if kept is None else {}
             failure = self._dsm_put_back(replace(snapshot, pairs=pairs))
         if kept is not None:
-            self._restore(kept, owed=owed_in(snapshot.before))
+            self._restore(kept, snapshot)
         elif not self._by_dsm:
             self._replace_by_pairs(snapshot)
         if failure is not None:
@@ -243,9 +246,12 @@ class DiskstationSshSession:
         )
         self._reload.settle(chosen)
 
-    def _restore(self, kept: Kept, *, owed: Collection[str]) -> None:
-        """Put files back, and tell what serves them; `owed` are entries that this was owed to."""
-        files = {path: copy for path, copy in kept.files.items() if path not in RECORDS}
+    def _restore(self, kept: Kept, snapshot: Snapshot) -> None:
+        """Put the copies back of entries whose content goes back, and of what is bound to them."""
+        places = folders_of_copied(snapshot, self._look())
+        files = {
+            path: copy for path, copy in kept.files.items() if path.rpartition("/")[0] in places
+        }
         folders = {path.rpartition("/")[0] for path in files}
         entries = {one.rpartition("/")[2] for one in folders if one.startswith(f"{ARCHIVE}/")}
         self._set.begin(folders)
@@ -260,7 +266,7 @@ class DiskstationSshSession:
             )
         except DeliveryError as error:
             failure = error  # it is told; what is served after it is looked at by handshakes
-        self._reload.settle(entries.difference(owed))
+        self._reload.settle(entries - owed_in(snapshot.before))
         if failure is not None:
             raise failure
 

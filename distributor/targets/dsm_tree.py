@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from distributor.model.bundle import Certificate
 from distributor.model.choice import names_of, services_behind
@@ -22,6 +21,7 @@ from distributor.model.state import (
     NOT_AFTER,
     NOT_BEFORE,
     OWNER,
+    RELOAD_OWED,
     SELF_SIGNED,
     UNREADABLE,
     UPLOADED,
@@ -41,9 +41,6 @@ from distributor.protocol.dsm_info import (
 from distributor.protocol.dsm_survey import Survey
 from distributor.targets.diskstation_facts import one_leaf, same_chain, shown_by
 from distributor.targets.dsm_folder import UNREAD, Folder, folders_of, published_by
-
-RELOAD_OWED: Final = "a reload is owed"
-"""Stands beside the leaf of an entry whose files are new, when what serves them was not told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

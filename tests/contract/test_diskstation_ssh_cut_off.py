@@ -12,9 +12,8 @@ from distributor.model.endpoints import all_serve
 from distributor.model.errors import DistributorError
 from distributor.model.hosts import Endpoint, SocketAddress
 from distributor.model.plan import diff
-from distributor.model.state import LEAF
+from distributor.model.state import LEAF, RELOAD_OWED
 from distributor.protocol.dsm_survey import OWED
-from distributor.targets.dsm_tree import RELOAD_OWED
 from tests.contract.scenarios import DSM, FTPS, PROXY, STRANGERS, Scenario, is_exhaustive, ours
 from tests.contract.ssh_boxes import REPLACED, BoxOf, MakeRig, bench, rigs, shared_boxes
 from tests.contract.ssh_diskstation_rig import SshDiskstationRig

@@ -31,6 +31,7 @@ from distributor.model.state import (
     MODE,
     NAMES,
     OWNER,
+    RELOAD_OWED,
     SELF_SIGNED,
     UNREADABLE,
     UPLOADED,
@@ -57,7 +58,7 @@ from distributor.targets.dsm_files import (
     require_files_do,
     touched,
 )
-from distributor.targets.dsm_tree import RELOAD_OWED, Tree, observed_state, owed_in, tree_of
+from distributor.targets.dsm_tree import Tree, observed_state, owed_in, tree_of
 from tests.certs import DAY, NOW, Issued, authority, hierarchy
 from tests.contract.scenarios import bundle_of
 
