@@ -116,7 +116,6 @@ def _lines(
 
 def _as_json(inventory: "Inventory", remarks: "Sequence[Remark]", code: int) -> dict[str, Any]:
     return {
-        "version": 0,
         "exit": code,
         "inventory": str(inventory.path),
         "certificates": list(inventory.certificates),

@@ -77,17 +77,16 @@ def plan_lines(plan: Plan) -> Iterator[Text]:
         by_address.setdefault(change.address, []).append(change)
     for address, changes in by_address.items():
         if changes[0].after is ABSENT:
-            yield Text(f"    - {address} ({printable(address.id)})", style="red")
+            yield Text(f"    - {address}{_id(address)}", style="red")
             yield Text("        made by the change that is taken back")
             continue
         is_new = address not in plan.observed.facts
         sign, style = ("+", "green") if is_new else ("~", "yellow")
-        identifier = f" ({printable(address.id)})" if address.id else " (new)" * is_new
-        yield Text(f"    {sign} {address}{identifier}", style=style)
+        yield Text(f"    {sign} {address}{_id(address) or ' (new)' * is_new}", style=style)
         for change in changes:
             yield from _change_lines(change)
     for removal in plan.removals:
-        yield Text(f"    - {removal.address} ({printable(removal.address.id)})", style="red")
+        yield Text(f"    - {removal.address}{_id(removal.address)}", style="red")
         yield Text(
             f"        an earlier delivery of '{printable(removal.certificate)}' until "
             f"{fact_text(removal.before)}, which nothing uses; it goes last"
@@ -108,6 +107,10 @@ def error_lines(error: DistributorError, indent: str) -> Iterator[Text]:
             yield Text(f"{indent}{printable(problem, 1000)}", style="red")
     if error.hint:
         yield Text(f"{indent}try: {printable(error.hint, 1000)}")
+
+
+def _id(address: Address) -> str:
+    return f" ({printable(address.id)})" if address.id else ""
 
 
 def _done(plan: Plan) -> str:

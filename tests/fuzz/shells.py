@@ -129,13 +129,13 @@ _NOTHING: Final = State({})
 _SERVICE: Final = BoundService(
     subscriber="smbftpd", service="ftpd", display_name="FTPS", is_package=False
 )
-_LOOKED: Final = b"0\n41ed 0 0 root root 4096\n" + b"81a4 0 0 root root 900\n" * 2
+_LOOKED: Final = b"0\n41ed 0 0 4096 root:root\n" + b"81a4 0 0 900 root:root\n" * 2
 
 
 def _said() -> tuple[bytes, ...]:
     kept = f"20261121T020000.000000Z-{mark_of(_NOTHING)}\0".encode()
     return (
-        b"0\n81a4 0 0 root root 900\n-\n",
+        b"0\n81a4 0 0 900 root:root\n-\n",
         b"0\n" + kept + _BETWEEN + b"0\n0\t/srv/certs/full.pem\n-\t/srv/certs/key.pem\n",
         b"0\n1000\ncerts\n1000 100\nusers\nyes\n",
         b"75\n1790000000\nother controller\n",
@@ -156,8 +156,8 @@ def _of_files() -> tuple[bytes, ...]:
 
 def _of_a_router() -> tuple[bytes, ...]:
     issued = self_signed(["example.com"])
-    folder = b"41ed 0 0 root root 4096\n"
-    looked = b"0\n" + folder * 3 + b"8100 0 0 root root 900\n" * 3
+    folder = b"41ed 0 0 4096 root:root\n"
+    looked = b"0\n" + folder * 3 + b"8100 0 0 900 root:root\n" * 3
     parts = (b"0\n" + issued.private_key_pem, b"0\n", b"0\n" + issued.certificate_pem)
     return (_BETWEEN.join((b"0\n" + folder + b"-\n", looked, *parts)),)
 

@@ -37,16 +37,23 @@ class Saying(RemoteFiles):
 @pytest.mark.parametrize(
     "line",
     [
-        b"81a4 0 0 ro\xffot root 5",
-        b"81a4 " + b"9" * 5000 + b" 0 root root 5",
-        b"81a4 0 0 root root " + b"9" * 5000,
-        b"81a4 0 0 root\x0broot root 5",
+        b"81a4 " + b"9" * 5000 + b" 0 5 root:root",
+        b"81a4 0 0 " + b"9" * 5000 + b" root:root",
+        b"81a4 0 0 5 root:ro:ot",
+        b"81a4 0 0 5 root",
+        b"\xff",
         b"",
     ],
 )
 def test_facts_of_a_file_that_are_none_are_a_protocol_error(line: bytes) -> None:
     with pytest.raises(ProtocolError, match="stat"):
         Saying(line + b"\n").look(["/etc/passwd"], as_root=False)
+
+
+def test_an_owner_whose_name_is_no_text_has_one_all_the_same() -> None:
+    [facts] = Saying(b"81a4 0 0 5 ro\xffot:root\n").look(["/etc/x"], as_root=False).values()
+    assert facts is not None
+    assert facts.owner == "ro\ufffdot:root"
 
 
 @pytest.mark.parametrize("since", ["9" * 30, "9" * 5000, "\u00b2", "253402300800", "soon"])
