@@ -241,8 +241,9 @@ _INFO: Final = {
 _SURVEY: Final = (
     b"T /usr/syno/bin/synow3tool\nI INFO\ne30=\n.\nI DEFAULT\nYWJDRGVm\n.\n"
     b"D L3Vzci9zeW5vL2V0Yy9jZXJ0aWZpY2F0ZS9fYXJjaGl2ZS9hYkNEZWY=\n"
-    b"S cert.pem 400 0 0 root root\nS privkey.pem 400 0 0 root UNKNOWN\n"
-    b"H 0a1b cert.pem\nC 0a1b\nYWJj\n.\nH 0a1c privkey.pem\nK 0a1c\nabc\n!\n.\nE\n"
+    b"S cert.pem 400 0 0 root:root\nS privkey.pem 400 0 0 root:UNKNOWN\n"
+    b"H 0a1b cert.pem\nC 0a1b\nYWJj\n.\nH 0a1c privkey.pem\nK 0a1c\nabc\n!\n.\n"
+    b"O abCDef\nL L3Vzci9sb2NhbC9ldGMvY2VydGlmaWNhdGUvYS9i\nP 0a1b\nP -\nE\n"
 )
 
 

@@ -173,7 +173,7 @@ def _of_a_diskstation() -> tuple[bytes, ...]:
         lines.append(b"D " + base64.b64encode(folder.encode()) + b"\n")
         for name in (*files, b"privkey.pem"):
             lines += [
-                b"S %b 400 0 0 root root\n" % name,
+                b"S %b 400 0 0 root:root\n" % name,
                 b"H %b %b\n" % (name[:4].hex().encode(), name),
             ]
             if number:

@@ -532,7 +532,16 @@ def test_an_unknown_box_is_refused(there: frozenset[str], info: bytes | None, hi
 
 def test_what_an_unknown_box_has_is_shown_as_text() -> None:
     there = frozenset({"/usr/\x1b[31m", "/usr/\u202e"} | {f"/{number}" for number in range(9999)})
-    survey = Survey(there=there, info=None, default=None, folders={}, contents={}, public_keys={})
+    survey = Survey(
+        there=there,
+        info=None,
+        default=None,
+        folders={},
+        contents={},
+        public_keys={},
+        layer={},
+        owed=frozenset(),
+    )
     with pytest.raises(ProtocolError) as caught:
         tree_of(survey, takes_unnamed=True)
     assert caught.value.message.isprintable()
