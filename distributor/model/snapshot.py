@@ -127,9 +127,9 @@ def _address_from_json(data: Any) -> Address:
 
 
 def _text(value: Any) -> str:
+    # Half of a surrogate pair is text here: names on a box may be no UTF-8, and come back so.
     if not isinstance(value, str):
         raise TypeError("no text")
-    value.encode("utf-8")  # raises ValueError for half of a surrogate pair
     return value
 
 
