@@ -70,6 +70,7 @@ def _look(
     from distributor.cli.status import stored_certificates
     from distributor.render.progress import shown_progress
     from distributor.wiring import Workshop
+    from distributor.wiring.checks import CheckTools
 
     store, console = settings.store(), settings.stderr()
     hosts = tuple(inventory.hosts.values())
@@ -82,7 +83,7 @@ def _look(
         stopping(stop),
     ):
         stored = stored_certificates(inventory, store, hosts)
-        tools = Workshop(inventory, store, stop).check_tools()
+        tools = CheckTools(Workshop(inventory, store, stop))
         return check_online(inventory, stored, tools, progress.step, stop)
 
 
