@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from distributor.access import (
+    host_key_trust_for,
     trust_for,
     utc_now,
 )
 from distributor.clients.acme_directory import require_ca
 from distributor.clients.http import PinnedHttp
+from distributor.clients.inside import look_inside
 from distributor.clients.web import front, plain_answer
 from distributor.model.bundle import Certificate
 from distributor.model.endpoints import Served
@@ -20,10 +22,11 @@ from distributor.model.hosts import (
     Host,
     SocketAddress,
 )
+from distributor.model.inside import Inside
 from distributor.model.web import Front, PlainAnswer
 from distributor.targets.contract import Target
 from distributor.wiring import Workshop
-from distributor.wiring.targets import HostTools, api_access
+from distributor.wiring.targets import HostTools, api_access, shell_of, ssh_access, writes_as_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,20 @@ class CheckTools:
         access = host.access
         port = self.plain_ports.get(access.port) if isinstance(access, ApiAccess) else None
         return plain_answer(SocketAddress(host.address, port)) if port is not None else None
+
+    def inside(self, host: Host, paths: Sequence[str], commands: Sequence[str]) -> Inside:
+        """Sign in by SSH and look around; for PEM files root is needed only to write them."""
+        store = self.workshop.store
+        trust = host_key_trust_for(host, ssh_access(host), store)
+        with shell_of(host, store, self.workshop.logins)() as shell:
+            return look_inside(
+                shell,
+                needs_root=lambda: writes_as_root(host, shell),
+                paths=paths,
+                commands=commands,
+                believed_by=trust.basis,
+                now=utc_now,
+            )
 
     @property
     def _hosts(self) -> HostTools:

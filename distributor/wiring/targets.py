@@ -33,9 +33,12 @@ from distributor.store import Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
 from distributor.targets.diskstation_ssh import DiskstationSsh
+from distributor.targets.pem_files import pem_files
+from distributor.targets.pem_set import PemSet, Place
 from distributor.targets.router_api import RouterApi
 from distributor.targets.router_ssh import RouterSsh
 from distributor.targets.ssh_files import SshFiles
+from distributor.targets.ssh_rights import folder_of
 
 Step = Callable[[str, str], None]
 Certificates = Mapping[str, Certificate]
@@ -59,7 +62,7 @@ def _diskstation_ssh(host: Host, _held: Certificates, store: Store, logins: Logi
     return DiskstationSsh(
         host,
         ssh_access(host),
-        _shell(host, store, logins),
+        shell_of(host, store, logins),
         store.bundles.by_leaf,
         utc_now,
         controller=_installation(store),
@@ -67,11 +70,11 @@ def _diskstation_ssh(host: Host, _held: Certificates, store: Store, logins: Logi
 
 
 def _router_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
-    return RouterSsh(host, _shell(host, store, logins), utc_now, controller=_installation(store))
+    return RouterSsh(host, shell_of(host, store, logins), utc_now, controller=_installation(store))
 
 
 def _files_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
-    return SshFiles(host, _shell(host, store, logins), utc_now, controller=_installation(store))
+    return SshFiles(host, shell_of(host, store, logins), utc_now, controller=_installation(store))
 
 
 MakeTarget = Callable[[Host, Certificates, Store, Logins], Target]
@@ -86,11 +89,22 @@ TARGETS: Final[Mapping[tuple[str, str], MakeTarget]] = {
 """Drivers by kind and way; each must run the laws of `targets.contract`."""
 
 
-def _shell(host: Host, store: Store, logins: Logins) -> Callable[[], AbstractContextManager[Shell]]:
+def shell_of(
+    host: Host, store: Store, logins: Logins
+) -> Callable[[], AbstractContextManager[Shell]]:
     """Return what signs in by SSH; raises Untrusted when no host key is known."""
     access = ssh_access(host)
     trust = host_key_trust_for(host, access, store)
     return lambda: logins.ssh(host, access, trust)
+
+
+def writes_as_root(host: Host, shell: Shell) -> bool:
+    """Tell whether a delivery to a host by SSH takes root; raises why that is not to be had."""
+    if host.files is None:
+        return True
+    files = pem_files(host.files)
+    place = Place(files=files, folder=folder_of(files[0].path), owner=host.files.owner)
+    return PemSet(host.name, shell, place, "").needs_root()
 
 
 def _installation(store: Store) -> str:
