@@ -36,6 +36,7 @@ class Checked:
             "key": f'identity = {{ file = "{who.key_file}" }}',
         }[by]
         keys = {
+            "port": str(box.ports["ssh"]),
             "kind": f'"{kind}"',
             "user": f'"{who.user}"',
             "endpoints": f'["127.0.0.1:{box.ports["dsm"]}"]',
@@ -46,7 +47,6 @@ class Checked:
             f"[hosts.{name}]",
             'via = "ssh"',
             'address = "127.0.0.1"',
-            f"port = {box.ports['ssh']}",
             'certificate = "home"',
             login,
             *(f"{key} = {value}" for key, value in keys.items() if value is not None),
@@ -227,6 +227,18 @@ def test_a_clock_that_is_off_is_a_finding(
     assert names(ran) == ["clock"]
     assert words in found(ran, "clock")["message"]
     assert "NTP" in found(ran, "clock")["hint"]
+
+
+def test_a_port_of_another_server_is_named_with_where_ssh_is_switched_on(
+    ssh_box_of: BoxOf, checked: Checked
+) -> None:
+    box = ssh_box_of("dsm62")
+    for port in ("http", "dsm", "ftps"):
+        checked.add(box, box.admin, port=str(box.ports[port]), endpoints="[]")
+    ran = checked.run()
+    shown = [one["message"].partition("but ")[2] for one in ran.report["findings"]]
+    assert shown == ["a web server", "a web server", "an FTP or mail server"]
+    assert all("Control Panel > Terminal & SNMP" in one["hint"] for one in ran.report["findings"])
 
 
 def test_the_wrong_kind_of_device_is_named_once(ssh_box_of: BoxOf, checked: Checked) -> None:
