@@ -226,7 +226,7 @@ class SshBox(BoxRoot):
         """
         log = self.folder / f"trace-{secrets.token_hex(4)}"
         listener = self.run("/usr/bin/cat", "/run/sshd.pid").stdout.decode().strip()
-        argv = ["strace", "-f", "-v", "-y", "-s", "4096", "-e", f"trace={','.join(calls)}"]
+        argv = ["strace", "-f", "-v", "-y", "-s", "65536", "-e", f"trace={','.join(calls)}"]
         self._ask(
             "start",
             name="strace",
