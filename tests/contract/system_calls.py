@@ -7,7 +7,7 @@ of each file and whether something secret had been written to it.
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,8 @@ CALLS: Final = (
     *("fcntl", "open", "openat", "openat2", "creat", "chmod", "fchmod", "fchmodat", "?fchmodat2"),
     *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "mknod"),
     *("mknodat", "write", "writev", "pwrite64", "pwritev", "pwritev2", "sendfile", "splice"),
-    *("copy_file_range", "memfd_create"),
+    *("copy_file_range", "memfd_create", "chdir", "fchdir", "setxattr", "fsetxattr"),
+    "lsetxattr",
 )
 """All by which a file comes to be, gets content, a mode or a name, and a process its arguments."""
 _LINE: Final = re.compile(r"(\d+) +(.*)")
@@ -28,6 +29,10 @@ _FD: Final = re.compile(r"(-?\d+|AT_FDCWD)<([^>]*)>")
 _MODE: Final = re.compile(r", (0[0-7]*)(?:, (?:0|AT_\w+))?$")
 _PROC_FD: Final = re.compile(r"/(?:proc/self|dev)/fd/(\d+)")
 _OPENS: Final = frozenset({"open", "openat", "openat2", "creat"})
+_ATTRIBUTES: Final = frozenset({"setxattr", "fsetxattr", "lsetxattr"})
+_ACL: Final = '"system.posix_acl_access"'
+_GROUPS: Final = {0x01: 6, 0x20: 0}
+"""Which bits of a mode an entry of an access list is like; others than these are like the group."""
 _STRANGE: Final = frozenset({"memfd_create", "mknod", "mknodat"})
 _WRITES: Final = frozenset({"write", "writev", "pwrite64", "pwritev", "pwritev2"})
 _CHMODS: Final = frozenset({"chmod", "fchmod", "fchmodat", "fchmodat2"})
@@ -54,6 +59,8 @@ class Call:
 @dataclass
 class _Process:
     mask: int = _USUAL_MASK
+    folder: str = ""
+    """The one that it works in."""
     files: dict[int, str] = field(default_factory=dict)
     is_theirs: bool = False
     """Whether a program of the box itself runs in it."""
@@ -91,7 +98,7 @@ class Watch:
 
     `root` is where the box's own root lies on this machine. `theirs` are the beginnings of paths of
     the box's own programs: what these write is not ours. `keys` are the ends of paths of files that
-    hold a key from the start.
+    hold a key from the start, `there` those of all files that are there then.
     """
 
     def __init__(
@@ -102,6 +109,7 @@ class Watch:
         root: str = "",
         theirs: tuple[str, ...] = (),
         keys: tuple[str, ...] = ("key.pem", ".key"),
+        there: Collection[str] = (),
     ) -> None:
         self.calls = calls
         self.exposed: list[str] = []
@@ -114,6 +122,7 @@ class Watch:
         self._root = root
         self._theirs = theirs
         self._keys = keys
+        self._there = there
         self._files: dict[str, _File] = {}
         self._pipes: set[str] = set()
         self._processes: dict[int, _Process] = {}
@@ -144,6 +153,8 @@ class Watch:
             process.mask = int(call.arguments, 8)
         if call.shown:
             process.files[call.result] = call.shown
+        if call.name in {"chdir", "fchdir"}:
+            process.folder = self._path(call, process)
         if not process.is_theirs:
             self._do(call, process)
 
@@ -151,6 +162,9 @@ class Watch:
         """Follow what one of our own processes does to files."""
         if call.name in _OPENS:
             self._open(call, process)
+        elif call.name in _ATTRIBUTES:
+            if _ACL in call.arguments:  # how cp keeps a mode
+                self._change(self._path(call, process), _mode_of_list(call))
         elif call.name in _CHMODS:
             self._change(self._path(call, process), _mode_of(call))
         elif call.name in _RENAMES | _LINKS:
@@ -177,16 +191,19 @@ class Watch:
     def _open(self, call: Call, process: _Process) -> None:
         if "O_CREAT" not in call.arguments and call.name != "creat":
             return
-        if call.shown not in self._files or "O_EXCL" in call.arguments:
-            self._files[call.shown] = _File(_mode_of(call) & ~process.mask)
+        path, is_new = call.shown, "O_EXCL" in call.arguments
+        if is_new or path not in self._files:
+            known = not is_new and self._inside(path) in self._there
+            mode = _UNKNOWN if known else _mode_of(call) & ~process.mask
+            self._files[path] = _File(mode)
 
     def _change(self, path: str, mode: int) -> None:
-        self._files.setdefault(path, _File(mode, self._is_secret(path))).mode = mode
+        self._files.setdefault(path, _File(mode, is_secret=self._is_secret(path))).mode = mode
         self._judge(path)
 
     def _rename(self, call: Call, process: _Process, *, keep: bool) -> None:
         texts = _STRING.findall(call.arguments)
-        folders = [text for number, text in _FD.findall(call.arguments)] or ["", ""]
+        folders = [path for _, path in _FD.findall(call.arguments)] or [process.folder] * 2
         one, other = (
             self._full(text, folder, process) for text, folder in zip(texts, folders, strict=False)
         )
@@ -227,15 +244,15 @@ class Watch:
         if number not in self._processes:
             parent = self._parents.get(number)
             like = self._process(parent) if parent is not None else _Process()
-            self._processes[number] = _Process(like.mask, dict(like.files), like.is_theirs)
+            self._processes[number] = replace(like, files=dict(like.files))
         return self._processes[number]
 
     def _path(self, call: Call, process: _Process) -> str:
         texts = _STRING.findall(call.arguments)
         folders = _paths_of(call)
-        if not texts:
+        if folders and (not texts or call.name == "fsetxattr"):
             return folders[0]
-        return self._full(texts[0], folders[0] if folders else "", process)
+        return self._full(texts[0], folders[0] if folders else process.folder, process)
 
     def _full(self, text: str, folder: str, process: _Process) -> str:
         held = _PROC_FD.fullmatch(text)
@@ -258,6 +275,17 @@ def _mode_of(call: Call) -> int:
     if found is None:
         raise ValueError(f"no mode: {call.name}({call.arguments[:200]})")
     return int(found[1], 8)
+
+
+def _mode_of_list(call: Call) -> int:
+    """Return the mode that an access list comes to (acl(5); struct posix_acl_xattr_header)."""
+    text = _STRING.findall(call.arguments)[-1]
+    data = text.encode("ascii").decode("unicode_escape").encode("latin-1")
+    mode = 0
+    for at in range(4, len(data), 8):
+        tag, rights = data[at] | data[at + 1] << 8, data[at + 2]
+        mode |= rights << _GROUPS.get(tag, 3)
+    return mode
 
 
 def _paths_of(call: Call) -> list[str]:

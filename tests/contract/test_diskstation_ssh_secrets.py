@@ -3,7 +3,7 @@
 A look at files from time to time would miss a file that others can read for a millisecond.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -56,8 +56,8 @@ def secrets_of(rig: SshDiskstationRig) -> set[str]:
     ("release", "method", "login", "scenario"),
     [
         ("dsm62", "files", "password", REPLACED),
-        ("dsm72", "files", "silent", REPLACED),
-        ("dsm73", "synowebapi", "password", SCENARIOS[0]),
+        ("dsm72", "files", "root", REPLACED),
+        ("dsm73", "synowebapi", "root", SCENARIOS[0]),
     ],
 )
 def test_no_secret_is_in_an_argument_the_environment_or_a_file_of_others(
@@ -69,17 +69,12 @@ def test_no_secret_is_in_an_argument_the_environment_or_a_file_of_others(
     scenario: Scenario,
 ) -> None:
     rig = rig_of(box_of, release, scenario, tmp_path, method=method, login=login)
-    target = rig.target()
-    with watched() as said, rig.box.traced(*CALLS) as log:
+    target, there = rig.target(), rig.box.files()
+    with watched() as said, rig.box.traced(*CALLS, quickly=login == "root") as log:
         _, kept = rig.apply(target)
         with target.open() as session:
             session.rollback(kept)
-        rig.apply(target)
-        if method == "files":
-            rig.box.remove(f"{OWN}/copies")  # so that the controller's own copies are brought
-        with target.open() as session:
-            session.rollback(kept)
-    watch = require_closed(rig, log)
+    watch = require_closed(rig, log, there)
     said.require_silence(secrets_of(rig))
     assert len(watch.programs) > 10
     ours = {path for path in watch.secret_files if path.startswith(f"{OWN}/")}
@@ -93,14 +88,28 @@ def test_no_secret_is_in_an_argument_the_environment_or_a_file_of_others(
         assert "sudo" in watch.programs
 
 
-def require_closed(rig: SshDiskstationRig, log: Path) -> Watch:
+def require_closed(rig: SshDiskstationRig, log: Path, there: Collection[str]) -> Watch:
     """Nobody but root could read anything secret at any moment of what was traced."""
     root = str(rig.box.folder / "root")
-    watch = Watch(read_calls(log), secrets_of(rig), root=root, theirs=DSM_S_OWN)
+    watch = Watch(read_calls(log), secrets_of(rig), root=root, theirs=DSM_S_OWN, there=there)
     assert watch.exposed == []
     for password in rig.secrets():
         assert watch.holders_of(password) == set()
     return watch
+
+
+def test_nor_when_the_controller_s_own_copies_are_brought_back(
+    box_of: BoxOf, tmp_path: Path
+) -> None:
+    rig = rig_of(box_of, "dsm72", REPLACED, tmp_path, method="files", login="root")
+    target = rig.target()
+    _, kept = rig.apply(target)
+    rig.box.remove(f"{OWN}/copies")
+    there = rig.box.files()
+    with rig.box.traced(*CALLS, quickly=True) as log, target.open() as session:
+        session.rollback(kept)
+    watch = require_closed(rig, log, there)
+    assert any("/.privkey.pem.distribute-" in path for path in watch.secret_files)
 
 
 @pytest.mark.parametrize("method", ["files", "synowebapi"])
