@@ -31,6 +31,7 @@ _PROC_FD: Final = re.compile(r"/(?:proc/self|dev)/fd/(\d+)")
 _OPENS: Final = frozenset({"open", "openat", "openat2", "creat"})
 _ATTRIBUTES: Final = frozenset({"setxattr", "fsetxattr", "lsetxattr"})
 _ACL: Final = '"system.posix_acl_access"'
+"""What `cp` sets to keep a mode."""
 _GROUPS: Final = {0x01: 6, 0x20: 0}
 """Which bits of a mode an entry of an access list is like; others than these are like the group."""
 _STRANGE: Final = frozenset({"memfd_create", "mknod", "mknodat"})
@@ -162,11 +163,9 @@ class Watch:
         """Follow what one of our own processes does to files."""
         if call.name in _OPENS:
             self._open(call, process)
-        elif call.name in _ATTRIBUTES:
-            if _ACL in call.arguments:  # how cp keeps a mode
-                self._change(self._path(call, process), _mode_of_list(call))
-        elif call.name in _CHMODS:
-            self._change(self._path(call, process), _mode_of(call))
+        elif call.name in _CHMODS or (call.name in _ATTRIBUTES and _ACL in call.arguments):
+            mode = _mode_of(call) if call.name in _CHMODS else _mode_of_list(call)
+            self._change(self._path(call, process), mode)
         elif call.name in _RENAMES | _LINKS:
             self._rename(call, process, keep=call.name in _LINKS)
         elif call.name in _WRITES:
@@ -274,7 +273,7 @@ def _mode_of(call: Call) -> int:
     found = _MODE.search(call.arguments)
     if found is None:
         raise ValueError(f"no mode: {call.name}({call.arguments[:200]})")
-    return int(found[1], 8)
+    return int(found[1], 8) & 0o7777
 
 
 def _mode_of_list(call: Call) -> int:
