@@ -18,6 +18,8 @@ from tests.integration.cli.test_cli_secrets import Watched, run_with, watching
 NAMES = ("example.test", "*.example.test")
 WRONG = "a wrong password that is secret too"
 PEM_FILES = "/root/certs"
+SECONDS = 200.0
+pytestmark = pytest.mark.timeout(600)
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Story:
 
     def do(self, *arguments: str, ends: int = 0) -> None:
         with watching(self.folder) as (before, seen):
-            ran = run_with(self, before, *arguments)
+            ran = run_with(self, before, *arguments, seconds=SECONDS)
         assert ran.returncode == ends, ran.stdout + ran.stderr
         self.texts[f"{len(self.texts)} {arguments}"] = ran.stdout + ran.stderr
         self.watched.seen |= seen.seen | {seen.own}

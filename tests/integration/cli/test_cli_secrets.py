@@ -84,7 +84,7 @@ class Runs(Protocol):
 
 
 def run_with(
-    house: Runs, before: Sequence[str], *arguments: str
+    house: Runs, before: Sequence[str], *arguments: str, seconds: float = CHILD_SECONDS
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of the product as a child, with something put before it."""
     return subprocess.run(
@@ -93,7 +93,7 @@ def run_with(
         capture_output=True,
         text=True,
         env=house.child_environment(),
-        timeout=CHILD_SECONDS,
+        timeout=seconds,
         check=False,
     )
 
