@@ -44,10 +44,12 @@ def check(context: click.Context, settings: Settings, /, online: bool) -> None:
     Exit code 1 when something is wrong, 2 when the inventory cannot be used.
     """
     from distributor.checking.notes import notes
+    from distributor.checking.place import remark_on_place
 
     inventory = settings.load_inventory()
     stop = threading.Event()
-    remarks = tuple(notes(inventory))
+    placed = remark_on_place(settings.store().folder)
+    remarks = (*notes(inventory), *([placed] if placed is not None else []))
     if online:
         remarks += _look(settings, inventory, stop)
     code = NOT_WELL if any(one.is_finding for one in remarks) else OK
@@ -116,7 +118,6 @@ def _lines(
 
 def _as_json(inventory: "Inventory", remarks: "Sequence[Remark]", code: int) -> dict[str, Any]:
     return {
-        "version": 0,
         "exit": code,
         "inventory": str(inventory.path),
         "certificates": list(inventory.certificates),

@@ -28,8 +28,9 @@ from distributor.targets.diskstation_entries import Entries, new_entries
 from distributor.targets.diskstation_wanted import wanted_state
 from distributor.targets.dsm_files import (
     OWN_FOLDER,
-    RECORDS,
+    folders_of_copied,
     holds,
+    left,
     new_files,
     notes_on,
     overwritten,
@@ -146,6 +147,8 @@ class DiskstationSshSession:
             before=plan.observed,
             creates=new_entries(plan),
             pairs=kept_pairs(plan, self._export, self._find_bundle, may_lose=True),
+            copied=tuple(sorted({*overwritten(plan), *left(plan)})),
+            copy=mark_of(plan.observed),
         )
 
     def apply(self, plan: Plan, bundles: Mapping[str, Bundle]) -> None:
@@ -181,13 +184,13 @@ class DiskstationSshSession:
         Where that is gone, the controller's own copies of the pairs take its place.
         """
         self._lock.take()
-        kept = self._set.kept(mark_of(snapshot.before))
+        kept = self._set.kept(snapshot.copy)
         failure: DistributorError | None = None
         if self._by_dsm:
             pairs = self._differing(snapshot) if kept is None else {}
             failure = self._dsm_put_back(replace(snapshot, pairs=pairs))
         if kept is not None:
-            self._restore(kept)
+            self._restore(kept, snapshot)
         elif not self._by_dsm:
             self._replace_by_pairs(snapshot)
         if failure is not None:
@@ -237,8 +240,12 @@ class DiskstationSshSession:
             tree.release, (service for entry in entries for service in tree.bound(entry))
         )
 
-    def _restore(self, kept: Kept) -> None:
-        files = {path: copy for path, copy in kept.files.items() if path not in RECORDS}
+    def _restore(self, kept: Kept, snapshot: Snapshot) -> None:
+        """Put the copies back of entries whose content goes back, and of what is bound to them."""
+        places = folders_of_copied(snapshot, self._look())
+        files = {
+            path: copy for path, copy in kept.files.items() if path.rpartition("/")[0] in places
+        }
         folders = {path.rpartition("/")[0] for path in files}
         self._set.begin(folders)
         self._set.restore(replace(kept, files=files))

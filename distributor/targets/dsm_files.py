@@ -11,6 +11,7 @@ from typing import Final
 from distributor.model.bundle import Bundle, Certificate
 from distributor.model.errors import StalePlan, Unsupported
 from distributor.model.plan import Plan
+from distributor.model.snapshot import Snapshot
 from distributor.model.state import CERTIFICATE, DEFAULT, Address, State
 from distributor.model.text import printable
 from distributor.protocol.dsm_info import ARCHIVE
@@ -59,6 +60,29 @@ def overwritten(plan: Plan) -> dict[Address, str]:
         for one in plan.changes
         if one.address.kind == "certificate" and one.address.id
     }
+
+
+def left(plan: Plan) -> set[Address]:
+    """Return the entries that services leave for another one."""
+    moved = {one.address for one in plan.changes if one.address.kind == "service"}
+    used = (plan.observed.get(service, CERTIFICATE) for service in moved)
+    return {entry for entry in used if isinstance(entry, Address)}
+
+
+def folders_of_copied(snapshot: Snapshot, tree: Tree) -> frozenset[str]:
+    """Return the folders that have to hold what a snapshot's copy on the box has for them.
+
+    A service that came to use another entry since keeps what that has.
+    """
+    ids = {entry.id for entry in snapshot.copied}
+    entries = [entry for entry in tree.entries if entry.id in ids]
+    unnamed = (
+        file.name
+        for file in snapshot.before.of_kind("file")
+        if snapshot.before.get(file, CERTIFICATE) in snapshot.copied
+    )
+    used = (service.folder for entry in entries for service in entry.services)
+    return frozenset((*(entry.folder for entry in entries), *used, *unnamed))
 
 
 def touched(plan: Plan, tree: Tree) -> tuple[Folder, ...]:

@@ -27,6 +27,7 @@ from distributor.model.hosts import (
     SocketAddress,
     SshAccess,
 )
+from distributor.model.secret import Secret
 from distributor.model.snapshot import Snapshot
 from distributor.obtaining import Obtained
 from distributor.store import Store
@@ -114,7 +115,7 @@ def _installation(store: Store) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HostTools:
-    """What work on a host needs from outside (`delivery.Tools`)."""
+    """What work on a host needs from outside (`delivery.Tools`, `rollback.Tools`)."""
 
     store: Store
     obtained: Mapping[str, Obtained]
@@ -137,6 +138,22 @@ class HostTools:
         """Write a snapshot to disk."""
         self.store.snapshots.save(snapshot)
 
+    def snapshot(self, host: str) -> Snapshot | None:
+        """Return what the host had before its last change, or None."""
+        return self.store.snapshots.last(host)
+
+    def undoing(self, host: str) -> None:
+        """Note, before the first write, that it is being put back: it may serve its old leaf."""
+        self.store.snapshots.mark(host, undoing=True)
+
+    def revoked_leaves(self) -> frozenset[str]:
+        """Return the leaves that were revoked."""
+        return self.store.bundles.revoked_leaves()
+
+    def is_compromised(self, key: Secret) -> bool:
+        """Tell whether a certificate with this key was revoked because the key was compromised."""
+        return self.store.bundles.is_compromised(key)
+
     def hold(self, host: str) -> Hold | None:
         """Return what is remembered of a host that did not take what it was to get."""
         return self.store.holds.of(host)
@@ -156,12 +173,13 @@ class HostTools:
         leaf = served_chain(
             SocketAddress(host.address, access.port), access.server_name, legacy=access.legacy_tls
         )[0]
-        mine = (self.obtained[name].certificate for name in host.certificates)
-        certificates = [certificate for certificate in mine if certificate is not None]
+        mine = [self.obtained[name] for name in host.certificates if name in self.obtained]
+        certificates = [one.certificate for one in mine if one.certificate is not None]
         trust_for(host, access, self.store, certificates).check(leaf, utc_now())
         pinned = self.store.trust.pinned(host.name)
         if pinned is None or pinned.leaf != fingerprint(leaf):
             self.store.trust.pin(host.name, pin_of(leaf, by="delivery"))
+        self.store.snapshots.mark(host.name, undoing=False)
 
     def sleep(self, seconds: float) -> None:
         """Wait; work on a host comes to its end even when the run is to stop."""

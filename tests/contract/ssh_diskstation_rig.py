@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +13,7 @@ from cryptography import x509
 
 from distributor.access import Logins
 from distributor.clients.tls import probe
-from distributor.model.bundle import fingerprint
+from distributor.model.bundle import Bundle, fingerprint
 from distributor.model.endpoints import Served
 from distributor.model.host_keys import HostKeyTrust, KnownKeys, host_key_trust_of
 from distributor.model.hosts import Endpoint, Host, PlainSecret, SocketAddress, SshAccess
@@ -22,10 +22,11 @@ from distributor.store import Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_ssh import DiskstationSsh
 from tests.certs import NOW
+from tests.contract import ssh_diskstation_meddling as meddling
 from tests.contract.cut_shell import CutShell, Cutter
 from tests.contract.scenarios import DRIVE, DSM, FTPS, PROXY, Scenario, is_exhaustive
-from tests.contract.ssh_diskstation_box import DiskstationBox
-from tests.contract.target_laws import Counted, Raw, RawEntry, Rig, When
+from tests.contract.ssh_diskstation_box import SERVICES, DiskstationBox
+from tests.contract.target_laws import Counted, Raw, RawEntry, Rig, When, news
 from tests.e2e import ssh_box_tree as tree
 
 Method = Literal["files", "synowebapi"]
@@ -42,6 +43,17 @@ class RawBox(Raw):
 
     files: Mapping[str, str] = field(default_factory=dict)
     served: Mapping[str, str | None] = field(default_factory=dict)
+
+    def with_since(self, applied: Raw, since: Raw) -> Raw:
+        more = Raw.with_since(self, applied, since)
+        assert isinstance(more, RawBox)
+        assert isinstance(applied, RawBox)
+        assert isinstance(since, RawBox)
+        return replace(
+            more,
+            files={**self.files, **news(applied.files, since.files)},
+            served={**self.served, **news(applied.served, since.served)},
+        )
 
 
 class SshDiskstationRig(Rig):
@@ -126,7 +138,7 @@ class SshDiskstationRig(Rig):
             },
             default=default,
             files={path: str(facts) for path, facts in files.items()}
-            | ({tree.INFO: _sorted(info)} if self._is_by_dsm else {}),
+            | (_info_by_entry(info) if self._is_by_dsm else {}),
             served={name: self.box.served(port) for name, port in _PORTS.items()},
         )
 
@@ -137,6 +149,18 @@ class SshDiskstationRig(Rig):
     def hide(self, entry_id: str) -> None:
         path = f"{tree.ARCHIVE}/{entry_id}/cert.pem"
         self.box.place(tree.Item(path=path, content=b"\0no certificate\n", mode=0o400))
+
+    def meddle(self, service: str | None) -> None:
+        meddling.bring(self.box, "since1", "somebody's", self.scenario.stranger)
+        if service is not None:
+            meddling.bind(self.box, service, "since1", self.scenario.stranger)
+
+    def replace(self, entry_id: str, bundle: Bundle) -> None:
+        meddling.replace(self.box, entry_id, bundle)
+
+    @property
+    def proved_ids(self) -> frozenset[str]:
+        return frozenset(SERVICES[name].key for name in self.scenario.proved)
 
     def cut(self, nth: int, when: When, counted: Counted) -> None:
         at = 1 + (nth - 1) * (1 if is_exhaustive() else _STEP[counted])
@@ -184,11 +208,16 @@ class SshDiskstationRig(Rig):
         )
 
 
-def _sorted(info: dict[str, Any]) -> str:
-    """INFO as DSM may write it anew: services in any order."""
-    for entry in info.values():
-        entry["services"].sort(key=lambda one: (one["subscriber"], one["service"]))
-    return json.dumps(info, sort_keys=True)
+def _info_by_entry(info: dict[str, Any]) -> dict[str, str]:
+    """INFO as DSM may write it anew; who uses an entry is among the bindings."""
+    told = {tree.INFO: ""}
+    for known, entry in info.items():
+        facts = {name: value for name, value in entry.items() if name != "services"}
+        told[f"{tree.INFO}: {known}"] = json.dumps(facts, sort_keys=True)
+        for service in entry["services"]:
+            key = f"{service['subscriber']}/{service['service']}"
+            told[f"{tree.INFO}: {key}"] = json.dumps(service, sort_keys=True)
+    return told
 
 
 def _changes(command: Sequence[str]) -> bool:

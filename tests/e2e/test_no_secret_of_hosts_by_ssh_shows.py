@@ -12,12 +12,13 @@ import pytest
 from tests.certs import DAY, NOW, Issued, hierarchy, pem
 from tests.e2e.ssh_box import SshBox
 from tests.e2e.ssh_box_people import Person
-from tests.e2e.ssh_box_tree import Item
+from tests.e2e.ssh_box_tree import Item, Release
 from tests.integration.cli.test_cli_secrets import Watched, run_with, watching
 
 NAMES = ("example.test", "*.example.test")
 WRONG = "a wrong password that is secret too"
 PEM_FILES = "/root/certs"
+BOXES: dict[str, Release] = {"old": "dsm62", "new": "dsm73", "router": "srm13"}
 SECONDS = 200.0
 pytestmark = pytest.mark.timeout(600)
 
@@ -124,7 +125,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     with ExitStack() as running:
         boxes = {
             name: running.enter_context(SshBox(tmp_path_factory.mktemp(name), release))
-            for name, release in (("old", "dsm62"), ("new", "dsm73"), ("router", "srm13"))
+            for name, release in BOXES.items()
         }
         told = Story(tmp_path_factory.mktemp("story"), boxes)
         told.tell()

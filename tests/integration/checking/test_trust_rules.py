@@ -314,6 +314,28 @@ def test_a_leaf_that_was_replaced_counts_no_more_once_that_is_proved(make_lab: M
     assert trusts(lab, "attic").leaves == {factory, fingerprint(issuer.root)}
 
 
+def test_a_leaf_that_is_being_put_back_counts_until_that_is_proved(make_lab: MakeLab) -> None:
+    lab, issuer = make_lab(1), hierarchy(1)
+    factory, store = serves(lab.range.boxes["attic"]), Store(lab.range.state)
+    before = State({Address("certificate", "old", ""): {LEAF: factory}})
+    earlier = datetime.now(UTC) - timedelta(hours=1)
+    store.snapshots.save(Snapshot(host="attic", taken=earlier, before=before))
+    store.trust.pin("attic", pin_of(hierarchy(1).root, by="trust"))
+    store.trust.pin("attic", pin_of(issuer.root, by="delivery"))
+    assert factory not in trusts(lab, "attic").leaves
+    store.snapshots.mark("attic", undoing=True)
+    assert factory in trusts(lab, "attic").leaves
+
+    HostTools(store, {}, lambda _host, _text: None, Logins(store)).remember(
+        load(lab.range.inventory).hosts["attic"]
+    )
+
+    assert pinned(lab, "attic") == factory
+    kept = store.snapshots.last("attic")
+    assert kept is not None
+    assert not kept.undoing
+
+
 def test_what_a_delivery_may_bring_is_no_basis_by_itself(make_lab: MakeLab) -> None:
     lab = make_lab(1)
     (lab.range.state / "trust.toml").unlink()
