@@ -169,7 +169,7 @@ class TargetLaws(ABC):
     """Each kind's class of tests: it says which, and makes rigs."""
 
     covers: ClassVar[tuple[str, str] | None] = None
-    """Kind and way, as `wiring.TARGETS` has them; None for the reference."""
+    """Kind and way, as `wiring.targets.TARGETS` has them; None for the reference."""
     cases: ClassVar[Cases] = DSM_CASES
     unseen: ClassVar[frozenset[str]] = frozenset({LEAF, CHAIN})
     """Facts of a certificate that only a handshake tells."""
