@@ -16,8 +16,8 @@ from distributor.model.bundle import (
     assemble,
     describe,
     fingerprint,
-    fits,
     spki_fingerprint,
+    spki_fingerprint_of_key,
 )
 from distributor.model.errors import BundleError, StateError
 from distributor.model.keeping import Version, expendable
@@ -238,7 +238,13 @@ class Bundles:
         Raises BundleError when it is no key.
         """
         key = private_key_from(private_key_pem.reveal().encode("utf-8"), "the private key")
-        return any(noted.is_compromise and fits(key, leaf) for leaf, noted in self._revoked())
+        return spki_fingerprint_of_key(key) in self.compromised_keys()
+
+    def compromised_keys(self) -> frozenset[str]:
+        """Return the fingerprints (SPKI) of keys that certificates were revoked for."""
+        return frozenset(
+            spki_fingerprint(leaf) for leaf, noted in self._revoked() if noted.is_compromise
+        )
 
     def prune(self, name: str, referred: Collection[str], now: datetime) -> tuple[str, ...]:
         """Remove versions that nobody needs, and what a cut left; return those that went.

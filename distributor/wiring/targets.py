@@ -27,7 +27,6 @@ from distributor.model.hosts import (
     SocketAddress,
     SshAccess,
 )
-from distributor.model.secret import Secret
 from distributor.model.snapshot import Snapshot
 from distributor.obtaining import Obtained
 from distributor.store import Store
@@ -150,9 +149,9 @@ class HostTools:
         """Return the leaves that were revoked."""
         return self.store.bundles.revoked_leaves()
 
-    def is_compromised(self, key: Secret) -> bool:
-        """Tell whether a certificate with this key was revoked because the key was compromised."""
-        return self.store.bundles.is_compromised(key)
+    def compromised_keys(self) -> frozenset[str]:
+        """Return the fingerprints (SPKI) of keys that certificates were revoked for."""
+        return self.store.bundles.compromised_keys()
 
     def hold(self, host: str) -> Hold | None:
         """Return what is remembered of a host that did not take what it was to get."""
