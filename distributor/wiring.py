@@ -65,6 +65,7 @@ from distributor.store import Publisher, Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
 from distributor.targets.diskstation_ssh import DiskstationSsh
+from distributor.targets.remote_lock import Controller
 from distributor.targets.router_api import RouterApi
 from distributor.targets.router_ssh import RouterSsh
 from distributor.targets.ssh_files import SshFiles
@@ -106,16 +107,16 @@ def _diskstation_ssh(host: Host, _held: Certificates, store: Store, logins: Logi
         _shell(host, store, logins),
         store.bundles.by_leaf,
         utc_now,
-        controller=_installation(store),
+        controller=_controller(store),
     )
 
 
 def _router_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
-    return RouterSsh(host, _shell(host, store, logins), utc_now, controller=_installation(store))
+    return RouterSsh(host, _shell(host, store, logins), utc_now, controller=_controller(store))
 
 
 def _files_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
-    return SshFiles(host, _shell(host, store, logins), utc_now, controller=_installation(store))
+    return SshFiles(host, _shell(host, store, logins), utc_now, controller=_controller(store))
 
 
 MakeTarget = Callable[[Host, Certificates, Store, Logins], Target]
@@ -137,9 +138,9 @@ def _shell(host: Host, store: Store, logins: Logins) -> Callable[[], AbstractCon
     return lambda: logins.ssh(host, access, trust)
 
 
-def _installation(store: Store) -> str:
-    """Return what tells this installation from others that work on the same hosts."""
-    return f"{platform.node()}:{store.folder.resolve()}"
+def _controller(store: Store) -> Callable[[], Controller]:
+    """Return what tells this installation from others that work on the same hosts, when asked."""
+    return lambda: Controller(store.installation.id(), platform.node())
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,21 @@ from distributor.clients.shell import COMMAND_SECONDS, Result
 
 SHELLS: Final = ("dash", "bash", "busybox")
 _TOOLS: Final = (
-    *("cat", "chmod", "chown", "cp", "date", "ln", "mkdir", "mv", "readlink", "rm", "sh", "sleep"),
+    *(
+        "cat",
+        "chmod",
+        "chown",
+        "cp",
+        "date",
+        "id",
+        "ln",
+        "mkdir",
+        "mv",
+        "readlink",
+        "rm",
+        "sh",
+        "sleep",
+    ),
     *("stat", "wc"),
 )
 

@@ -61,7 +61,9 @@ class RouterSshRig(SshRig):
         return held[LEAF_FILE] + held[CHAIN_FILE]
 
     def target(self) -> Target:
-        return RouterSsh(self.host, self.connect, lambda: datetime.now(UTC), controller=CONTROLLER)
+        return RouterSsh(
+            self.host, self.connect, lambda: datetime.now(UTC), controller=lambda: CONTROLLER
+        )
 
     def raw(self) -> Raw:
         self.rest()
