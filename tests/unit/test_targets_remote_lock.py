@@ -38,6 +38,10 @@ def lock_of(
     return RemoteLock(shell, own, lambda: controller, host, as_root=False)
 
 
+def link(own: str, name: str) -> str:
+    return str(Path(own, name).readlink())
+
+
 def age(path: Path | str, seconds: float) -> None:
     then = time.time() - seconds
     os.utime(path, (then, then), follow_symlinks=False)
@@ -49,7 +53,7 @@ def left_running(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A command that goes on although its connection was lost, under a lock of ours."""
     lock_of(shell, own).take()
-    who = os.readlink(f"{own}/lock")
+    who = link(own, "lock")
     words = shell.words(
         ["/bin/sh", "-c", WORK, "sh", own, who, bound, "/", "/bin/sh", "-c", script]
     )
@@ -65,7 +69,7 @@ def left_running(
 def test_one_controller_keeps_another_out_until_it_is_done(shell: Local, own: str) -> None:
     first, second = lock_of(shell, own), lock_of(shell, own, THEIRS)
     first.take()
-    with pytest.raises(Busy, match="another controller has.*last seen at 20.*Z.*docker by attic"):
+    with pytest.raises(Busy, match=r"another controller has.*last seen at 20.*Z.*docker by attic"):
         second.take()
     assert first.run(["echo", ODD]).stdout == f"{ODD}\n".encode()
     first.release()
@@ -74,7 +78,7 @@ def test_one_controller_keeps_another_out_until_it_is_done(shell: Local, own: st
     with pytest.raises(DeviceRefused, match="took the lock of this host over"):
         first.run(["true"])
     first.release()  # of which it has none
-    assert who not in os.readlink(f"{own}/lock")
+    assert who not in link(own, "lock")
     assert second.run(["true"]).status == 0
 
 
@@ -92,7 +96,7 @@ def test_another_host_of_the_same_controller_waits_for_its_turn(
     first, second = lock_of(shell, own), lock_of(shell, own, host="proxy")
     first.take()
     monkeypatch.setattr(remote_lock, "TURN_SECONDS", 1)
-    with pytest.raises(Busy, match="another host of this inventory has.*docker by attic"):
+    with pytest.raises(Busy, match=r"another host of this inventory has.*docker by attic"):
         second.take()
     assert first.run(["true"]).status == 0  # it was not taken from it
     let_go = ["/bin/sh", "-c", 'sleep 1; exec rm "$1/lock"', "sh", own]
@@ -114,11 +118,11 @@ def test_a_lock_of_another_counts_for_an_hour_without_work(
             if is_free:
                 lock_of(shell, own).take()
             else:
-                with pytest.raises(Busy, match="another (controller|host of this inventory)"):
+                with pytest.raises(Busy, match=r"another (controller|host of this inventory)"):
                     lock_of(shell, own).take()
         with pytest.raises(DeviceRefused, match="over"):
             lock.run(["true"])
-        os.unlink(f"{own}/lock")  # as `release` would
+        Path(own, "lock").unlink()  # as `release` would
 
 
 def test_work_makes_a_lock_count_anew(shell: Local, own: str) -> None:
@@ -175,9 +179,9 @@ def test_what_may_be_ended_is_noted_with_its_time(shell: Local, own: str) -> Non
     lock = lock_of(shell, own)
     lock.take()
     lock.run(["true"], seconds=45.0, may_end=True)
-    assert os.readlink(f"{own}/work").split()[2] == "45"
+    assert link(own, "work").split()[2] == "45"
     lock.run(["true"], seconds=45.0)
-    assert os.readlink(f"{own}/work").split()[2] == "-"
+    assert link(own, "work").split()[2] == "-"
 
 
 def test_a_command_runs_in_the_root_folder_or_inside(shell: Local, own: str) -> None:
