@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import Final
 
 from distributor.clients.shell import COMMAND_SECONDS, Result, Shell, checked_path
-from distributor.model.errors import Busy, DeviceRefused, DistributorError
+from distributor.model.errors import ApplyFailed, Busy, DeviceRefused, DistributorError
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
 from distributor.targets.remote_scripts import (
@@ -24,6 +24,8 @@ from distributor.targets.remote_scripts import (
     LEFT_RUNNING,
     LOST,
     LOST_WORDS,
+    OVER,
+    OVER_WORDS,
     RELEASE,
     TAKE,
     UNSAFE,
@@ -40,6 +42,8 @@ WAIT_SECONDS: Final = 300
 TURN_SECONDS: Final = 600
 """How long another host of the same controller, on the same machine, is waited for."""
 _RELEASE_SECONDS: Final = 15
+_ENDING_SECONDS: Final = 30
+"""How long ending a command may take."""
 _OURS: Final = "ours"
 
 
@@ -119,14 +123,22 @@ class RemoteLock:
     ) -> Result:
         """Run a command as the one that holds the lock, which `take` has to have taken.
 
-        It runs in the root folder, or `inside` the lock's. What `may_end` is ended by whoever takes
-        the lock next, if it still runs after `seconds`; anything else is waited for. Raises
-        DeviceRefused, with nothing begun, when another controller broke the lock.
+        It runs in the root folder, or `inside` the lock's. What `may_end` reads nothing, and is
+        ended on the host when it still runs after `seconds`, with all that it started and waits
+        for; anything else is left to run. Raises ApplyFailed when it was ended; DeviceRefused, with
+        nothing begun, when another controller broke the lock.
         """
         if self._who is None:
             raise ValueError("the lock was not taken")
         how = (str(int(seconds)) if may_end else "-", "." if inside else "/")
-        result = self._sh(WORK, self._who, *how, *command, stdin=stdin, seconds=seconds)
+        longest = seconds + _ENDING_SECONDS if may_end else seconds
+        result = self._sh(WORK, self._who, *how, *command, stdin=stdin, seconds=longest)
+        if may_end and result.status == OVER and OVER_WORDS in result.words:
+            raise ApplyFailed(
+                f"a command on the host did not end within {seconds:.0f} seconds: it was ended",
+                hint="try there by hand what takes it so long",
+                step="command",
+            )
         if result.status == LOST and LOST_WORDS in result.words:
             raise DeviceRefused(
                 "another run took the lock of this host over",

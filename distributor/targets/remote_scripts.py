@@ -12,6 +12,8 @@ LEFT_RUNNING: Final = 76
 LOST: Final = 77
 LOST_WORDS: Final = "the lock is not held any more"
 UNSAFE: Final = 78
+OVER: Final = 79
+OVER_WORDS: Final = "its time is over"
 UNSAFE_WORDS: Final = "is not this account's own folder"
 
 # Who can put something into a folder could give us his own in its place: what counts is not the
@@ -112,17 +114,36 @@ while ! ln -sn -- "$who" lock 2>/dev/null; do
 done
 """
 )
-# Beside folder and holder: after how many seconds it may be ended (or -), and where it is to run;
-# the rest is the command, which takes the place of this process.
+# Beside folder and holder: after how many seconds it is ended (or -), and where it is to run; the
+# rest is the command, which takes the place of this process or, if its time is bounded, is watched
+# by it and reads nothing.
 WORK: Final = (
     _ENTER
     + _BORN
+    + _ENDS
     + f"""\
 folder=$1 who=$2 bound=$3 where=$4; shift 4
 enter "$folder"
 if [ "$(readlink lock)" != "$who" ]; then echo '{LOST_WORDS}' >&2; exit {LOST}; fi
 ln -sfn -- "$$ $(born "$$") $bound" work && cd -- "$where" || exit 1
-exec "$@"
+[ "$bound" != - ] || exec "$@"
+"$@" &
+command=$!
+(
+  nap=
+  trap '[ -z "$nap" ] || kill "$nap"; exit 1' TERM
+  sleep "$bound" &
+  nap=$!
+  wait "$nap"
+  ends "$command"
+  exit 0
+) >/dev/null 2>&1 &
+watch=$!
+wait "$command"
+status=$?
+kill "$watch" 2>/dev/null
+if wait "$watch"; then echo '{OVER_WORDS}' >&2; exit {OVER}; fi
+exit "$status"
 """
 )
 RELEASE: Final = (

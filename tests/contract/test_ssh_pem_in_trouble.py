@@ -5,6 +5,7 @@ back as it was, or with nothing done; and the next run, once the trouble is over
 """
 
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -181,7 +182,7 @@ def test_a_full_disk_leaves_everything_as_it_was(make: Any, kind: Kind, pages: i
         finally:
             rig.box.empty()
         assert outcome.status == "rolled_back"
-        assert "No space left on device" in told(outcome)
+        assert re.search(r"No space left on device|I/O error", told(outcome))
         before.require_again()
         require_next_run_brings_it(rig)
 
@@ -339,14 +340,14 @@ def test_a_reload_that_hangs_makes_room_for_putting_everything_back(
         outcome = run(rig)
         rig.box.remove("/tmp/hung")  # noqa: S108 - the box's own
         assert outcome.status == "rolled_back"
-        assert "time over" in told(outcome)
+        assert "did not end within 2 seconds" in told(outcome)
         assert "sleep" not in rig.box.busy()
         before.require_again()
         rig.host = well
         require_next_run_brings_it(rig)
 
 
-def test_a_reload_that_always_hangs_is_ended_by_the_next_run(
+def test_a_reload_that_always_hangs_is_ended_each_time(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pem_set, "RELOAD_SECONDS", 2.0)
@@ -355,12 +356,11 @@ def test_a_reload_that_always_hangs_is_ended_by_the_next_run(
         with_reload(rig, "sleep 87")
         outcome = run(rig)
         assert outcome.status == "rolled_back"
-        assert "time over" in told(outcome)
-        assert rig.box.busy().count("sleep") == 1  # the one of putting back
-        assert rig.box.files(CERTS).keys() - before.raw.others.keys() >= set(rig.held)
+        assert "did not end within 2 seconds" in told(outcome)
+        assert "sleep" not in rig.box.busy()
+        before.require_again()
         rig.host = well
         require_next_run_brings_it(rig)
-        assert "sleep" not in rig.box.busy()
 
 
 def test_a_router_s_web_server_that_hangs_while_it_starts_gets_its_files_back(
@@ -373,7 +373,7 @@ def test_a_router_s_web_server_that_hangs_while_it_starts_gets_its_files_back(
         with restart(rig.box, "sleep 87"):
             outcome = run(rig)
             assert outcome.status == "rolled_back"
-            assert "time over" in told(outcome)
+            assert "did not end within 2 seconds" in told(outcome)
             ours = {path for path in rig.box.files(SSL) if f"/{OURS}" in path}
             now = {path: one for path, one in rig.box.files(SSL).items() if path not in ours}
             assert now == torn
