@@ -53,6 +53,7 @@ works() {
 }
 ends() {
   all="$1:$(born "$1")" before=
+  [ "$all" != "$1:" ] || return 1
   while [ "$all" != "$before" ]; do
     before=$all
     for one in /proc/[0-9]*; do
@@ -67,6 +68,7 @@ ends() {
   tries=5
   while [ $tries -gt 0 ] && works; do tries=$((tries - 1)); sleep 1; done
   signal KILL
+  return 0
 }
 """
 # Beside folder and holder: for how many seconds a lock counts, how long a command is waited for
@@ -135,8 +137,8 @@ command=$!
   sleep "$bound" &
   nap=$!
   wait "$nap"
+  trap '' TERM
   ends "$command"
-  exit 0
 ) >/dev/null 2>&1 &
 watch=$!
 wait "$command"
