@@ -188,9 +188,7 @@ def test_a_full_disk_leaves_everything_as_it_was(make: Any, kind: Kind, pages: i
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "tool", ["cat", "chmod", "chown", "cp", "mv", "mkdir", "ln", "rm", "stat", "wc"]
-)
+@pytest.mark.parametrize("tool", ["chmod", "chown", "cp", "mv", "mkdir", "ln", "rm", "stat", "wc"])
 def test_a_tool_that_fails_at_any_of_its_calls_leaves_nothing_half_made(
     make: Any, kind: Kind, tool: str
 ) -> None:
