@@ -234,13 +234,13 @@ def pin_of(leaf: x509.Certificate, *, by: str) -> PinnedLeaf:
 def _earlier_leaves(host: Host, access: ApiAccess, store: Store) -> set[str]:
     """Return what the host may serve again: by a person's word, or by a rollback.
 
-    The leaf before the last change counts until a delivery was proved after it. Later it would let
-    in whoever has an old key.
+    The leaf before the last change counts until a delivery was proved after it, and again while it
+    is being put back. At other times it would let in whoever has an old key.
     """
     person = store.trust.by_person(host.name) if access.tls_pin is None else None
     leaves = {person.leaf} if person is not None else set()
     last, proved = store.snapshots.last(host.name), store.trust.pinned(host.name)
-    if last is not None and (proved is None or last.taken > proved.since):
+    if last is not None and (proved is None or last.taken > proved.since or last.undoing):
         before = own_leaf(last.before)
         leaves |= {before} if before is not None else set()
     return leaves

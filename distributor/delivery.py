@@ -8,14 +8,12 @@ from time import monotonic
 from typing import Any, Final, NoReturn, Protocol
 
 from distributor.model.bundle import Bundle, Certificate
-from distributor.model.choice import services_behind
 from distributor.model.endpoints import Served, all_serve, astray_error
 from distributor.model.errors import (
     Busy,
     DistributorError,
     PlanError,
     RollbackFailed,
-    StalePlan,
     Unreachable,
     UnsafePlan,
     VerifyFailed,
@@ -31,12 +29,14 @@ from distributor.model.hazards import (
 )
 from distributor.model.holds import Hold
 from distributor.model.hosts import Endpoint, Host, SocketAddress
-from distributor.model.plan import Plan, diff, make_plan
-from distributor.model.proof import place_of, proof_of, unproved
+from distributor.model.plan import Plan, diff
+from distributor.model.proof import proof_of, unproved, what_to_do, where_to_look
 from distributor.model.report import HostStatus, Outcome
 from distributor.model.reviewed import Reviewed
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import State
+from distributor.model.undoing import to_be_undone
+from distributor.planning import plan_for, require_reviewed
 from distributor.targets.contract import Session, Target
 from distributor.unexpected import known_errors
 
@@ -106,24 +106,28 @@ def observe(
     dry_run: bool,
     accepted: frozenset[str],
     reviewed: Reviewed | None,
+    quick: bool = False,
 ) -> Visit | Outcome:
     """Look at a host and plan; return a visit to go on with, or the outcome where nothing is left.
 
-    Raises a DistributorError when the host cannot be looked at; it is signed out then.
+    With `quick` a host whose endpoints serve everything it is to get is not signed in to. Raises a
+    DistributorError when the host cannot be looked at; it is signed out then.
     """
     began = monotonic()
     with ExitStack() as closing:
         tools.step(host.name, "handshakes")
         served = tools.probe(host.endpoints)
-        _require_reachable(host, served)
+        require_reachable(host, served)
+        if quick and _all_proved(certificates, served):
+            return _proved_by_handshake(host, certificates, served, None if dry_run else tools)
         target = tools.target(host, certificates)
         tools.step(host.name, "signing in")
         session = closing.enter_context(target.open())
         tools.step(host.name, "looking")
         observed = session.inspect(served)
         if reviewed is not None:
-            _require_reviewed(host, observed, target, reviewed, tools)
-        plan = _plan(host, observed, target, certificates, tools)
+            require_reviewed(host, observed, target, reviewed, tools)
+        plan = plan_for(host, observed, target, certificates, tools)
         seen = Foresight() if plan.is_noop else session.foresee(plan)
         plan = replace(plan, notes=(*plan.notes, *seen.notes))
         outcome = replace(
@@ -160,7 +164,8 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
             with known_errors(f"host={host.name}"):
                 tools.step(host.name, "keeping what is there")
                 snapshot = visit.session.snapshot(plan, may_lose=visit.may_lose)
-                tools.keep(snapshot)
+                if plan.changes:  # a removal alone cannot be taken back
+                    tools.keep(to_be_undone(snapshot, plan, visit.outcome.endpoints))
         except UnsafePlan as error:
             return _ended(visit, began, status="refused", error=error)
         except DistributorError as error:
@@ -189,7 +194,7 @@ def deliver(visit: Visit, bundles: Mapping[str, Bundle], tools: Tools) -> Outcom
             status="changed",
             endpoints=served,
             proof=proof,
-            warnings=(*kept, *unproved(proof), *_remember(host, tools)),
+            warnings=(*kept, *unproved(proof), *remember(host, tools)),
         )
 
 
@@ -214,47 +219,6 @@ def new_outcome(host: Host, status: HostStatus, error: DistributorError | None =
     )
 
 
-def _plan(
-    host: Host,
-    observed: State,
-    target: Target,
-    certificates: Mapping[str, Certificate],
-    tools: Tools,
-) -> Plan:
-    going = {one.certificate for one in host.deliveries if one.remove_superseded}
-    proved = {service.id for one in host.endpoints for service in services_behind(observed, one)}
-    return make_plan(
-        host.name,
-        observed,
-        target.desired(certificates),
-        tuple(certificates.values()),
-        proved_services=proved,
-        versions={name: tools.versions(name) for name in sorted(going)},
-    )
-
-
-def _require_reviewed(
-    host: Host, observed: State, target: Target, reviewed: Reviewed, tools: Tools
-) -> None:
-    plan = _plan(
-        host,
-        observed,
-        target,
-        {
-            name: reviewed.certificates[name]
-            for name in host.certificates
-            if name in reviewed.certificates
-        },
-        tools,
-    )
-    if plan.digest != reviewed.digests.get(host.name):
-        raise StalePlan(
-            f"{host.name} is not as it was when the plan was reviewed",
-            hint="review a new one: distribute --all --dry-run --save-plan FILE",
-            step="plan",
-        )
-
-
 def _nothing_to_do(
     host: Host, outcome: Outcome, observed: State, target: Target, tools: Tools | None
 ) -> Outcome:
@@ -263,12 +227,33 @@ def _nothing_to_do(
     if astray:
         return replace(outcome, status="failed", error=astray_error(astray))
     proof = proof_of(observed, target.desired(wanted), outcome.endpoints)
-    warnings = _remember(host, tools) if tools is not None else ()
+    warnings = remember(host, tools) if tools is not None else ()
     warnings = (*unproved(proof), *warnings)
     return replace(outcome, status="unchanged", proof=proof, warnings=warnings)
 
 
-def _require_reachable(host: Host, served: Sequence[Served]) -> None:
+def _all_proved(certificates: Mapping[str, Certificate], served: Sequence[Served]) -> bool:
+    """Tell whether each certificate is served, by every endpoint that is for it."""
+    asked = {one.endpoint.certificate for one in served}
+    return asked == set(certificates) and all_serve(served, dict(certificates))
+
+
+def _proved_by_handshake(
+    host: Host,
+    certificates: Mapping[str, Certificate],
+    served: tuple[Served, ...],
+    tools: Tools | None,
+) -> Outcome:
+    return replace(
+        new_outcome(host, "unchanged"),
+        proof="handshake",
+        endpoints=served,
+        wanted=tuple(certificates.values()),
+        warnings=remember(host, tools) if tools is not None else (),
+    )
+
+
+def require_reachable(host: Host, served: Sequence[Served]) -> None:
     """Raise what the handshake with the host's own port met: a second time-out tells no more."""
     own = SocketAddress(host.address, host.access.port)
     for one in served:
@@ -292,7 +277,7 @@ def _silent(served: Sequence[Served]) -> VerifyFailed | None:
 def _verified(visit: Visit, tools: Tools) -> tuple[tuple[Served, ...], State]:
     """Return what is served and held once it is what the plan says; raises VerifyFailed else."""
     wanted = {one.name: one for one in visit.plan.certificates}
-    served = _wait_for(visit.host, tools, lambda shown: all_serve(shown, wanted))
+    served = wait_for(visit.host, tools, lambda shown: all_serve(shown, wanted))
     astray = [one for one in served if not all_serve((one,), wanted)]
     if astray:
         raise astray_error(astray)
@@ -302,7 +287,7 @@ def _verified(visit: Visit, tools: Tools) -> tuple[tuple[Served, ...], State]:
         shown = ", ".join(f"{change.address}: {change.fact}" for change in left)
         raise VerifyFailed(
             f"the box serves the new leaf, but does not hold what was asked for ({shown})",
-            hint=f"look at {place_of(visit.host)}",
+            hint=f"look at {where_to_look(visit.host)}",
             step="verify",
         )
     return served, state
@@ -319,7 +304,7 @@ def _put_back(
             visit.close()
             with visit.target.open() as session:
                 failure = _rolled_back(session, snapshot)
-                served = _wait_for(
+                served = wait_for(
                     visit.host, tools, lambda shown: all(_as_before(one, before) for one in shown)
                 )
                 now = session.inspect(served)
@@ -329,12 +314,11 @@ def _put_back(
         log.warning("host=%s step=rollback error=%s", visit.host.name, error.kind)
         return "broken", RollbackFailed(
             f"{reason.message}; then putting it back failed: {error.message}",
-            hint=f"look at the box: {place_of(visit.host)}. What it had lies in "
-            f"the state folder under snapshots/{visit.host.name}",
+            hint=what_to_do(visit.host),
             step="rollback",
             code=error.code,
         )
-    _remember(visit.host, tools)
+    remember(visit.host, tools)
     return "rolled_back", reason
 
 
@@ -365,7 +349,7 @@ def _remove(visit: Visit, tools: Tools) -> DistributorError | None:
     return None
 
 
-def _remember(host: Host, tools: Tools) -> tuple[str, ...]:
+def remember(host: Host, tools: Tools) -> tuple[str, ...]:
     """Move the pin; the host is well in any case, so a failure is a warning."""
     try:
         with known_errors(f"host={host.name}"):
@@ -381,7 +365,7 @@ def _as_before(one: Served, before: Mapping[Endpoint, Certificate | None]) -> bo
     return then is None or one.serves(then)
 
 
-def _wait_for(
+def wait_for(
     host: Host, tools: Tools, is_right: Callable[[Sequence[Served]], bool]
 ) -> tuple[Served, ...]:
     """Shake hands until it is right or the time is over; return what was seen last."""

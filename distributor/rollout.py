@@ -1,11 +1,11 @@
 """In what order hosts are changed, and how many at once: a canary, then the rest in parallel."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final
 
-from distributor.model.hosts import Rollout
+from distributor.model.hosts import Host, Rollout
 from distributor.model.report import HostStatus, Outcome
 
 _WRITTEN_IN_VAIN: Final[frozenset[HostStatus]] = frozenset({"rolled_back", "broken"})
@@ -18,56 +18,86 @@ def roll_out(
     deliver: Callable[[str], Outcome],
     policy: Rollout,
     stop: threading.Event,
+    places: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Outcome], str]:
     """Deliver to `hosts` in order; return the outcomes, and why the others were not started.
 
     `hosts` are those that answered and have changes. The canary comes first and alone; a host that
     ends without having been written to passes the role on, one that was written to in vain ends the
     roll-out. Then up to `parallel` at once, until `max_failures` were written to in vain or `stop`
-    is set; hosts under way come to their end.
+    is set; hosts under way come to their end. Two hosts with one place are never worked on at once.
     """
-    waiting = iter(canary_first(hosts, policy.canary))
+    waiting = list(canary_first(hosts, policy.canary))
     outcomes: dict[str, Outcome] = {}
-    for host in _until(stop, waiting):
+    while waiting and not stop.is_set():
+        host = waiting.pop(0)
         outcomes[host] = deliver(host)
         if outcomes[host].status in _WRITTEN_IN_VAIN:
             return outcomes, f"the canary {host} did not take the change"
         if outcomes[host].status == "changed":
             break
 
-    _in_parallel(waiting, deliver, outcomes, policy, stop)
+    def is_enough() -> bool:
+        return stop.is_set() or _failures(outcomes) >= policy.max_failures
+
+    in_turns(waiting, places or {}, deliver, outcomes, policy.parallel, is_enough)
     if stop.is_set():
         return outcomes, "the run was interrupted"
     return outcomes, f"{_failures(outcomes)} hosts did not take the change (max_failures)"
 
 
-def _in_parallel(
-    waiting: Iterator[str],
-    deliver: Callable[[str], Outcome],
+def in_turns(
+    hosts: Iterable[str],
+    places: Mapping[str, str],
+    work: Callable[[str], Outcome],
     outcomes: dict[str, Outcome],
-    policy: Rollout,
-    stop: threading.Event,
+    at_once: int,
+    is_enough: Callable[[], bool] = lambda: False,
 ) -> None:
-    turn = threading.Lock()
+    """Work on hosts, up to `at_once` at the same time, and never on two of one place.
 
-    def work() -> None:
+    What became of each is added to `outcomes`. No other is started once `is_enough`.
+    """
+    waiting, busy, turn = list(hosts), set[str](), threading.Condition()
+
+    def take() -> str | None:
+        while waiting and not is_enough():
+            for host in waiting:
+                place = places.get(host, host)
+                if place not in busy:
+                    busy.add(place)
+                    waiting.remove(host)
+                    return host
+            turn.wait(_WAKE_SECONDS)  # for who is at work there, or for a signal
+        return None
+
+    def worker() -> None:
         while True:
             with turn:
-                enough = _failures(outcomes) >= policy.max_failures or stop.is_set()
-                host = None if enough else next(waiting, None)
+                host = take()
             if host is None:
                 return
-            outcome = deliver(host)
-            with turn:
-                outcomes[host] = outcome
+            try:
+                outcome = work(host)
+                with turn:
+                    outcomes[host] = outcome
+            finally:
+                with turn:
+                    busy.discard(places.get(host, host))
+                    turn.notify_all()
 
-    with ThreadPoolExecutor(max_workers=policy.parallel, thread_name_prefix="deliver") as pool:
-        at_work = {pool.submit(work) for _ in range(policy.parallel)}
+    with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="deliver") as pool:
+        at_work = {pool.submit(worker) for _ in range(at_once)}
         while at_work:
             # Waking now and then lets a signal be handled also where waiting would not be.
             done, at_work = wait(at_work, timeout=_WAKE_SECONDS)
-            for worker in done:
-                worker.result()
+            for one in done:
+                one.result()
+
+
+def place_of(host: Host) -> str:
+    """Return what two hosts share that may be one box: the address, as the inventory has it."""
+    return host.address.casefold().rstrip(".")
 
 
 def canary_first(hosts: Sequence[str], canary: str | None) -> tuple[str, ...]:
@@ -79,10 +109,3 @@ def canary_first(hosts: Sequence[str], canary: str | None) -> tuple[str, ...]:
 
 def _failures(outcomes: dict[str, Outcome]) -> int:
     return sum(outcome.status in _WRITTEN_IN_VAIN for outcome in outcomes.values())
-
-
-def _until(stop: threading.Event, hosts: Iterator[str]) -> Iterator[str]:
-    for host in hosts:
-        if stop.is_set():
-            return
-        yield host

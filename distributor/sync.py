@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from time import monotonic
 from typing import Final, Protocol
 
-from distributor.delivery import Tools, Visit, deliver, new_outcome, observe
+from distributor.delivery import Visit, deliver, new_outcome, observe
 from distributor.model.bundle import Certificate
 from distributor.model.errors import (
     DistributorError,
@@ -27,9 +28,11 @@ from distributor.model.hosts import Host, Rollout
 from distributor.model.report import HostStatus, Outcome, Report
 from distributor.model.reviewed import Reviewed
 from distributor.obtaining import IssueTerms, Obtained, obtain_each
-from distributor.rollout import roll_out
+from distributor.rollback import Tools
+from distributor.rollout import place_of, roll_out
 from distributor.sources.contract import Source
 from distributor.unexpected import known_errors
+from distributor.withdrawal import withdraw, without_it
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,10 @@ class Run:
     """Hosts that the command names, which are tried even if they are held."""
     reviewed: Reviewed | None = None
     want_exit_code: bool = False
+    quick: bool = False
+    """Hosts whose endpoints serve what they should are not signed in to."""
+    all_or_nothing: bool = False
+    """Unless every host takes the change, none keeps it."""
 
 
 def run(
@@ -82,6 +89,9 @@ def run(
     looked_at = _observe_all(order, obtained, tools, progress, stop)
     outcomes = _deliver_all(order, obtained, looked_at, tools, progress, stop)
     outcomes = {name: _noted(order, one, tools, now()) for name, one in outcomes.items()}
+    if order.all_or_nothing:
+        tell = partial(_tell, progress)
+        outcomes = withdraw(order.hosts, outcomes, tools, order.rollout, now, tell)
     return Report(
         started=started,
         seconds=monotonic() - began,
@@ -118,6 +128,7 @@ def _observe_all(
                     dry_run=order.dry_run,
                     accepted=order.accepted.get(host.name, frozenset()),
                     reviewed=order.reviewed,
+                    quick=order.quick,
                 )
         except DistributorError as error:
             return _as_outcome(host, error)
@@ -152,12 +163,17 @@ def _deliver_all(
         _tell(progress, outcome)
         return outcome
 
-    delivered, why = roll_out(tuple(visits), bring, order.rollout, stop)
+    looked = {name: found for name, found in looked_at.items() if isinstance(found, Outcome)}
+    places = {host.name: place_of(host) for host in order.hosts}
+    delivered: dict[str, Outcome] = {}
+    why = without_it(looked) if order.all_or_nothing else None
+    if why is None:
+        delivered, why = roll_out(tuple(visits), bring, order.rollout, stop, places)
     for name in visits.keys() - delivered.keys():
         _sign_out(visits[name])
         delivered[name] = replace(visits[name].outcome, status="skipped", warnings=(why,))
         _tell(progress, delivered[name])
-    return delivered | {n: found for n, found in looked_at.items() if isinstance(found, Outcome)}
+    return delivered | looked
 
 
 def _unseen(error: DistributorError) -> RollbackFailed:

@@ -32,6 +32,7 @@ def issue(
     from distributor.access import utc_now
     from distributor.cli.deliver import stopping
     from distributor.cli.logs import start_logging
+    from distributor.cli.place import warn_of_place
     from distributor.cli.pruning import prune, remove_leftovers
     from distributor.model.report import Report
     from distributor.obtaining import IssueTerms, obtain_each
@@ -43,6 +44,7 @@ def issue(
     console = settings.stderr()
     start_logging(settings, console)
     store, stop, started = settings.store(), threading.Event(), utc_now()
+    warn_of_place(settings, store)
     quiet, steps = settings.quiet, settings.verbose > 0
     with (
         store.lock(),
@@ -142,9 +144,7 @@ def show(
     found = look_at(settings, things, ways)
     code = OK if all(one.error is None for one in found) else NOT_WELL
     if settings.as_json:
-        print_json(
-            {"version": 0, "exit": code, "shown": [shown_as_json(one, utc_now()) for one in found]}
-        )
+        print_json({"exit": code, "shown": [shown_as_json(one, utc_now()) for one in found]})
     else:
         console = settings.stdout()
         for one in found:

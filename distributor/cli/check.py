@@ -38,15 +38,18 @@ def check(context: click.Context, settings: Settings, /, online: bool) -> None:
 
     With --online it reads the CA's directory, publishes a TXT record at _acme-challenge of every
     name and removes it, signs in to every host, lists its certificates, and asks its endpoints and
-    their names.
+    their names. Of a host by SSH it also says what it is, how the account becomes root, which tools
+    a delivery would lack there, and whether its clock is off.
 
     Exit code 1 when something is wrong, 2 when the inventory cannot be used.
     """
     from distributor.checking.notes import notes
+    from distributor.checking.place import remark_on_place
 
     inventory = settings.load_inventory()
     stop = threading.Event()
-    remarks = tuple(notes(inventory))
+    placed = remark_on_place(settings.store().folder)
+    remarks = (*notes(inventory), *([placed] if placed is not None else []))
     if online:
         remarks += _look(settings, inventory, stop)
     code = NOT_WELL if any(one.is_finding for one in remarks) else OK
@@ -70,6 +73,7 @@ def _look(
     from distributor.cli.status import stored_certificates
     from distributor.render.progress import shown_progress
     from distributor.wiring import Workshop
+    from distributor.wiring.checks import CheckTools
 
     store, console = settings.store(), settings.stderr()
     hosts = tuple(inventory.hosts.values())
@@ -82,7 +86,7 @@ def _look(
         stopping(stop),
     ):
         stored = stored_certificates(inventory, store, hosts)
-        tools = Workshop(inventory, store, stop).check_tools()
+        tools = CheckTools(Workshop(inventory, store, stop))
         return check_online(inventory, stored, tools, progress.step, stop)
 
 
@@ -114,7 +118,6 @@ def _lines(
 
 def _as_json(inventory: "Inventory", remarks: "Sequence[Remark]", code: int) -> dict[str, Any]:
     return {
-        "version": 0,
         "exit": code,
         "inventory": str(inventory.path),
         "certificates": list(inventory.certificates),

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
@@ -14,6 +15,7 @@ from typing import Final
 import click
 
 from distributor.cli.logs import start_logging
+from distributor.cli.place import warn_of_place
 from distributor.cli.settings import INTERRUPTED, USAGE, Settings, print_json
 from distributor.model.errors import UsageError
 from distributor.model.hazards import HAZARDS
@@ -38,6 +40,8 @@ def deliver(
     accept: tuple[str, ...],
     no_renew: bool,
     exit_code: bool,
+    quick: bool,
+    all_or_nothing: bool,
 ) -> int:
     """Do the run and print its report; return the exit code."""
     from distributor.access import utc_now
@@ -48,14 +52,19 @@ def deliver(
     from distributor.wiring import Workshop
 
     _require_sense(all_hosts or bool(hosts) or bool(tags), dry_run, save_plan, plan_file, exit_code)
+    if quick and (save_plan or plan_file):
+        raise click.UsageError("--quick leaves hosts unread: a saved plan needs all of them.")
     inventory = settings.load_inventory()
     chosen = _getting(select(inventory, all_hosts=all_hosts, hosts=hosts, tags=tags), by_name=hosts)
+    if all_or_nothing:
+        chosen = tuple(map(_removing_nothing, chosen))
     reviewed = _read_plan(plan_file) if plan_file is not None else None
     if save_plan is not None:
         _require_writable(save_plan)
     store, stop = settings.store(remembers=not dry_run), threading.Event()
     console = settings.stderr()
     start_logging(settings, console)
+    warn_of_place(settings, store)
     names = [host.name for host in chosen]
     quiet, steps = settings.quiet, settings.verbose > 0
     with (
@@ -76,6 +85,8 @@ def deliver(
             named=frozenset(hosts),
             reviewed=reviewed,
             want_exit_code=exit_code,
+            quick=quick,
+            all_or_nothing=all_or_nothing,
         )
         report = run(
             order, lambda found: workshop.tools(found, progress.step), progress, stop, utc_now
@@ -83,7 +94,7 @@ def deliver(
         if not dry_run:
             prune(store, console)
     unsaved = _write_plan(save_plan, report) if save_plan is not None else None
-    _print(settings, report)
+    print_report(settings, report)
     if unsaved is None:
         return report.exit_code
     for line in error_lines(unsaved, ""):
@@ -121,6 +132,12 @@ def _getting(chosen: Sequence[Host], *, by_name: Iterable[str]) -> tuple[Host, .
                 hint="choose the hosts that are to get it",
             )
     return tuple(host for host in chosen if host.deliveries)
+
+
+def _removing_nothing(host: Host) -> Host:
+    """Return the host without removals, which could not be taken back: the next run makes them."""
+    deliveries = tuple(replace(one, remove_superseded=False) for one in host.deliveries)
+    return replace(host, deliveries=deliveries)
 
 
 def require_known(what: str, name: str, known: Iterable[str]) -> None:
@@ -251,7 +268,8 @@ def _not_saved(path: Path, error: OSError) -> UsageError:
     )
 
 
-def _print(settings: Settings, report: Report) -> None:
+def print_report(settings: Settings, report: Report) -> None:
+    """Print the report on stdout, as JSON or text."""
     from distributor.access import utc_now
     from distributor.render.as_json import report_as_json
     from distributor.render.text import report_lines

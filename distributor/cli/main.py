@@ -16,6 +16,7 @@ _COMMANDS = {
     "show": "distributor.cli.certificates:show",
     "export": "distributor.cli.export:export",
     "revoke": "distributor.cli.revoke:revoke",
+    "rollback": "distributor.cli.rollback:rollback",
     "account": "distributor.cli.account:account",
     "trust": "distributor.cli.trust:trust",
     "secret": "distributor.cli.secret:secret",
@@ -70,6 +71,14 @@ class _Commands(click.Group):
     multiple=True,
     metavar="[HOST:]HAZARD",
     help="Go on in spite of a named hazard (repeatable).",
+)
+@click.option(
+    "--quick", is_flag=True, help="Sign in only to hosts whose endpoints do not serve it already."
+)
+@click.option(
+    "--all-or-nothing",
+    is_flag=True,
+    help="Begin only if every host can be begun with; put back the changed ones if one fails.",
 )
 @click.option("--no-renew", is_flag=True, help="Deliver what the store holds, due or not.")
 @click.option("--exit-code", is_flag=True, help="With --dry-run: exit 4 when changes are pending.")

@@ -32,7 +32,7 @@ def remove_leftovers(workshop: "Workshop", console: "Console") -> None:
 
 
 def prune(store: "Store", console: "Console") -> None:
-    """Remove such versions; the caller holds the run lock.
+    """Remove old snapshots, then versions that nobody needs; the caller holds the run lock.
 
     What keeps that from being done is said, and is no failure of the run: nothing is lost by it.
     """
@@ -42,11 +42,12 @@ def prune(store: "Store", console: "Console") -> None:
     from distributor.model.errors import StateError
     from distributor.render.text import error_lines
 
+    log = logging.getLogger(__name__)
     try:
+        for host, taken in store.snapshots.prune(utc_now()):
+            log.info("store step=prune host=%s snapshot=%s", host, taken)
         for name, version in store.prune(utc_now()):
-            logging.getLogger(__name__).info(
-                "store step=prune certificate=%s version=%s", name, version
-            )
+            log.info("store step=prune certificate=%s version=%s", name, version)
     except StateError as error:
-        for line in error_lines(error, "old versions are kept: "):
+        for line in error_lines(error, "what is old is kept: "):
             console.print(line, soft_wrap=True)

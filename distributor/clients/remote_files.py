@@ -22,7 +22,8 @@ from distributor.clients.shell import (
 from distributor.model.errors import ProtocolError
 
 _ABSENT: Final = 44
-_FACTS: Final = re.compile(r"([0-9a-f]{1,8}) ([0-9]+) ([0-9]+) (\S+) (\S+) ([0-9]+)")
+# Names of a directory service may have spaces in them ("DOMAIN\domain users"), but no colon.
+_FACTS: Final = re.compile(r"([0-9a-f]{1,8}) ([0-9]+) ([0-9]+) ([0-9]+) ([^:]+):([^:]+)")
 _KINDS: Final[Mapping[int, Literal["file", "folder", "link"]]] = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "folder",
@@ -40,7 +41,7 @@ _READ: Final = (
 )
 _LOOK: Final = (
     _GONE + 'for p do if [ -e "$p" ] || [ -L "$p" ]; then '
-    "stat -c '%f %u %g %U %G %s' -- \"$p\" || exit 1; "
+    "stat -c '%f %u %g %s %U:%G' -- \"$p\" || exit 1; "
     'elif gone "$p"; then echo -; else echo "$p: not permitted" >&2; exit 1; fi; done'
 )
 _NAMES: Final = (
@@ -92,7 +93,8 @@ class RemoteFiles(ABC):
         if not paths:
             return {}
         result = self._sh(_LOOK, *(checked_path(path) for path in paths), as_root=as_root)
-        lines = result.required("cannot look at files", "read").decode().splitlines()
+        told = result.required("cannot look at files", "read").decode("utf-8", "replace")
+        lines = told.removesuffix("\n").split("\n")
         if len(lines) != len(paths):
             raise _unexpected("stat")
         return dict(zip(paths, map(_facts, lines), strict=True))
@@ -128,7 +130,7 @@ class RemoteFiles(ABC):
 
 
 def _facts(line: str) -> FileFacts | None:
-    """Return what a line of `stat` says: raw mode in hex, uid, gid, user, group, size."""
+    """Return what a line of `stat` says: raw mode in hex, uid, gid, size, user:group."""
     if line == "-":
         return None
     found = _FACTS.fullmatch(line)
@@ -137,7 +139,7 @@ def _facts(line: str) -> FileFacts | None:
     raw, uid, gid = int(found[1], 16), int(found[2]), int(found[3])
     user, group = (
         str(number) if name == "UNKNOWN" else name
-        for number, name in ((uid, found[4]), (gid, found[5]))
+        for number, name in ((uid, found[5]), (gid, found[6]))
     )
     return FileFacts(
         kind=_KINDS.get(stat.S_IFMT(raw), "other"),
@@ -145,7 +147,7 @@ def _facts(line: str) -> FileFacts | None:
         uid=uid,
         gid=gid,
         owner=f"{user}:{group}",
-        size=int(found[6]),
+        size=int(found[4]),
     )
 
 

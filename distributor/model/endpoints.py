@@ -24,6 +24,46 @@ class Served:
         return shown is not None and shown.leaf == wanted.leaf and shown.chain == wanted.chain
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What one endpoint showed, in words that outlive the run and a change of the inventory."""
+
+    address: str
+    server_name: str | None
+    starttls: str | None
+    leaf: str
+    chain: tuple[str, ...]
+
+    def is_of(self, endpoint: Endpoint) -> bool:
+        """Tell whether it was that place that showed it."""
+        return (self.address, self.server_name, self.starttls) == _place(endpoint)
+
+    def is_shown_by(self, served: Served) -> bool:
+        """Tell whether the same leaf and chain are served there."""
+        seen = served.certificate
+        return seen is not None and (seen.leaf, seen.chain) == (self.leaf, self.chain)
+
+
+def shown_by(served: Sequence[Served]) -> tuple[Shown, ...]:
+    """Return what is to be remembered of handshakes; an endpoint without an answer has nothing."""
+    return tuple(
+        Shown(
+            address=address,
+            server_name=server_name,
+            starttls=starttls,
+            leaf=one.certificate.leaf,
+            chain=one.certificate.chain,
+        )
+        for one in served
+        if one.certificate is not None
+        for address, server_name, starttls in [_place(one.endpoint)]
+    )
+
+
+def _place(endpoint: Endpoint) -> tuple[str, str | None, str | None]:
+    return str(endpoint.address), endpoint.server_name, endpoint.starttls
+
+
 def all_serve(served: Sequence[Served], wanted: dict[str, Certificate]) -> bool:
     """Tell whether every endpoint serves the certificate that `wanted` has for it."""
     return all(

@@ -24,7 +24,7 @@ DistributorError                 host, step, what to try
 ├── PlanError
 │   ├── StalePlan  UnsafePlan  Held  Ambiguous  InUse  Unsupported  Busy
 └── DeliveryError
-    └── ApplyFailed  VerifyFailed  RollbackFailed
+    └── ApplyFailed  VerifyFailed  RollbackFailed  AllOrNothing
 ```
 """
 
@@ -314,3 +314,7 @@ class VerifyFailed(DeliveryError):  # noqa: N818 - the name is the message
 
 class RollbackFailed(DeliveryError):  # noqa: N818 - the name is the message
     """The host could not be put back as it was."""
+
+
+class AllOrNothing(DeliveryError):  # noqa: N818 - the name is the message
+    """The host took the change, and was put back because another one did not."""

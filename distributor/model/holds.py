@@ -77,6 +77,17 @@ def next_hold(
     )
 
 
+def hold_by_person(leaves: Collection[str], reason: str, now: datetime) -> Hold:
+    """Return that a person put a host back, which is not to get `leaves` until one names it."""
+    return Hold(
+        leaves=frozenset(leaves),
+        rolled_back=0,
+        by="person",
+        since=now,
+        reason=printable(reason, 300),
+    )
+
+
 def leaves_of(wanted: Iterable[Certificate]) -> frozenset[str]:
     """Return the fingerprints that stand for what a host is to get."""
     return frozenset(one.leaf for one in wanted)

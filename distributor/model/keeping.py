@@ -1,13 +1,18 @@
-"""Which versions of a certificate are kept, and which may go: a pure decision."""
+"""Which versions of a certificate, and which snapshots, are kept, and which may go. Pure."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 KEPT: Final = 5
 """The newest versions, which stay in any case: by them a superseded entry on a box is known as an
 earlier delivery of ours."""
+
+SNAPSHOTS_KEPT: Final = 5
+"""The newest snapshots of a host, which stay in any case."""
+SNAPSHOTS_STAY: Final = timedelta(days=30)
+"""How long any snapshot stays: what a change broke may be noticed late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +61,9 @@ def expendable(
     return tuple(
         one.name for one in held if not is_needed(one) and not (one.compromised and one.key in keys)
     )
+
+
+def expendable_snapshots(taken: Iterable[datetime], now: datetime) -> tuple[datetime, ...]:
+    """Return which snapshots of one host may be removed, oldest first, by when they were taken."""
+    held = sorted(taken)
+    return tuple(one for one in held[:-SNAPSHOTS_KEPT] if now - one > SNAPSHOTS_STAY)

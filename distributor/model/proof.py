@@ -25,8 +25,19 @@ def unproved(proof: Proof) -> tuple[str, ...]:
     return ("no endpoint proves what it serves, only what its files hold: add `endpoints`",)
 
 
-def place_of(host: Host) -> str:
+def where_to_look(host: Host) -> str:
     """Return where a person looks at what a host holds."""
     if host.kind == "files":
         return "the files; copies of what they held lie beside them in .distribute"
     return "Control Panel > Security > Certificate"
+
+
+def what_to_do(host: Host) -> str:
+    """Return what a person does with a host that is neither as it was nor as it should be."""
+    name = host.name
+    return (
+        f"look at the box: {where_to_look(host)}; and at what it serves: distribute status "
+        f"--host {name} --services. Back to what it had (it lies in the state folder under "
+        f"snapshots/{name}): distribute rollback {name}. On to the new certificate: "
+        f"distribute --host {name}"
+    )

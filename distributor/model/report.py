@@ -91,6 +91,8 @@ class Report:
     interrupted: bool = False
     want_exit_code: bool = False
     """Whether pending changes of a dry run show in the exit code."""
+    asked_back: bool = False
+    """Whether putting back is what was asked for."""
 
     @property
     def summary(self) -> dict[str, int]:
@@ -111,11 +113,15 @@ class Report:
             return INTERRUPTED
         if any(outcome.status == "failed" for outcome in self.certificates):
             return NOT_OBTAINED
-        if not all(outcome.is_well for outcome in self.hosts):
+        if not all(map(self._is_well, self.hosts)):
             return NOT_WELL
         if self.dry_run and self.want_exit_code and self._is_pending:
             return PENDING
         return OK
+
+    def _is_well(self, outcome: Outcome) -> bool:
+        is_back = self.asked_back and outcome.status == "rolled_back" and outcome.error is None
+        return outcome.is_well or is_back
 
     @property
     def _is_pending(self) -> bool:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from distributor.model.bundle import Bundle
+from distributor.model.endpoints import Shown
 from distributor.model.errors import StateError
 from distributor.model.state import UNREADABLE, Address, FactValue, State
 from distributor.model.times import from_rfc3339, rfc3339
@@ -22,6 +23,16 @@ class Snapshot:
     """Entries that the plan makes anew: a rollback removes them."""
     pairs: Mapping[Address, Bundle] = field(default_factory=dict, repr=False)
     """Content of each entry that the plan overwrites."""
+    copied: tuple[Address, ...] = ()
+    """Entries and files of whose content a copy is made on the host itself before the change."""
+    copy: str = ""
+    """What that copy is found by."""
+    after: State = field(default_factory=lambda: State({}))
+    """What the plan makes of it: the facts that it changes, and no others."""
+    shown: tuple[Shown, ...] = ()
+    """What endpoints showed."""
+    undoing: bool = False
+    """Whether putting it back was begun, and not yet seen to have come to its end."""
 
 
 def snapshot_as_json(snapshot: Snapshot) -> dict[str, object]:
@@ -31,13 +42,21 @@ def snapshot_as_json(snapshot: Snapshot) -> dict[str, object]:
         "host": snapshot.host,
         "taken": rfc3339(snapshot.taken),
         "creates": [_address_as_json(address) for address in snapshot.creates],
-        "before": [
+        "before": _state_as_json(snapshot.before),
+        "after": _state_as_json(snapshot.after),
+        "shown": [
             {
-                "address": _address_as_json(address),
-                "facts": {name: _value_as_json(value) for name, value in facts.items()},
+                "address": one.address,
+                "server_name": one.server_name,
+                "starttls": one.starttls,
+                "leaf": one.leaf,
+                "chain": list(one.chain),
             }
-            for address, facts in snapshot.before.facts.items()
+            for one in snapshot.shown
         ],
+        "copied": [_address_as_json(address) for address in snapshot.copied],
+        "copy": snapshot.copy,
+        "undoing": snapshot.undoing,
     }
 
 
@@ -46,21 +65,53 @@ def snapshot_from_json(data: Any, pairs: Mapping[Address, Bundle]) -> Snapshot:
     try:
         if data["version"] != 0:
             raise StateError(f"a snapshot of version {data['version']} cannot be read")
-        before = {
-            _address_from_json(item["address"]): {
-                name: _value_from_json(value) for name, value in item["facts"].items()
-            }
-            for item in data["before"]
-        }
         return Snapshot(
             host=data["host"],
             taken=from_rfc3339(data["taken"]),
-            before=State(before),
+            before=_state_from_json(data["before"]),
             creates=tuple(_address_from_json(item) for item in data["creates"]),
             pairs=pairs,
+            # Snapshots of earlier days say nothing of these.
+            after=_state_from_json(data.get("after", [])),
+            shown=tuple(map(_shown_from_json, data.get("shown", []))),
+            copied=tuple(_address_from_json(item) for item in data.get("copied", [])),
+            copy=str(data.get("copy", "")),
+            undoing=data.get("undoing", False) is True,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StateError("a snapshot cannot be read") from error
+
+
+def _state_as_json(state: State) -> list[dict[str, object]]:
+    return [
+        {
+            "address": _address_as_json(address),
+            "facts": {name: _value_as_json(value) for name, value in facts.items()},
+        }
+        for address, facts in state.facts.items()
+    ]
+
+
+def _state_from_json(data: Any) -> State:
+    return State(
+        {
+            _address_from_json(item["address"]): {
+                name: _value_from_json(value) for name, value in item["facts"].items()
+            }
+            for item in data
+        }
+    )
+
+
+def _shown_from_json(data: Any) -> Shown:
+    server_name, starttls = data["server_name"], data["starttls"]
+    return Shown(
+        address=str(data["address"]),
+        server_name=None if server_name is None else str(server_name),
+        starttls=None if starttls is None else str(starttls),
+        leaf=str(data["leaf"]),
+        chain=tuple(map(str, data["chain"])),
+    )
 
 
 def _address_as_json(address: Address) -> list[str]:

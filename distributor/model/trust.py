@@ -29,7 +29,8 @@ class PinnedLeaf:
     since: datetime
     """When it was pinned or last verified."""
     by: str
-    """`trust` when a person pinned it, `delivery` when it was verified after a delivery."""
+    """`trust` when a person pinned it, `delivery` when it was verified after a delivery, or after
+    one was put back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,16 +119,26 @@ def trust_of(
     )
 
 
-def own_leaf(state: State) -> str | None:
-    """Return the leaf that a host's own HTTPS port showed when `state` was observed, if it did.
+def own_entry(state: State) -> Address | None:
+    """Return the entry that a host's own HTTPS port serves, if `state` tells.
 
     That port answers with the certificate of `system/default`, or the default where a host has no
-    such service. Leaves of other services say nothing of who the host is.
+    such service; a router has one certificate, which serves everything.
     """
     services = [one for one in state.of_kind("service") if one.id == SYSTEM_DEFAULT]
     for place in (*services, DEFAULT):
         entry = state.get(place, CERTIFICATE)
-        leaf = state.get(entry, LEAF) if isinstance(entry, Address) else None
-        if isinstance(leaf, str):
-            return leaf
-    return None
+        if isinstance(entry, Address):
+            return entry
+    entries = state.of_kind("certificate")
+    return entries[0] if len(state.facts) == len(entries) == 1 else None
+
+
+def own_leaf(state: State) -> str | None:
+    """Return the leaf that a host's own HTTPS port showed when `state` was observed, if it did.
+
+    Leaves of other services say nothing of who the host is.
+    """
+    entry = own_entry(state)
+    leaf = state.get(entry, LEAF) if entry is not None else None
+    return leaf if isinstance(leaf, str) else None

@@ -8,18 +8,21 @@ from rich.text import Text
 from distributor.model.errors import DistributorError, InventoryError
 from distributor.model.plan import Change, Plan
 from distributor.model.report import CertificateOutcome, Outcome, Report
-from distributor.model.state import NAMES, Address
+from distributor.model.state import ABSENT, NAMES, Address
 from distributor.model.text import printable
 from distributor.render.words import STYLES, certificate_text, fact_text
 
-_ORDER = ("broken", "rolled_back", "failed", "refused", "held", "skipped", "changed", "planned")
-"""Who needs a person comes first."""
+_ORDER = ("rolled_back", "failed", "refused", "held", "skipped", "changed", "planned")
+"""Who needs a person comes first; before all, those that are broken."""
 _SHOWS_PLAN = frozenset({"planned", "refused", "rolled_back", "broken"})
 _WIDTH = max(map(len, STYLES))
 
 
 def report_lines(report: Report, now: datetime, *, details: bool = False) -> Iterator[Text]:
     """Give the lines of a whole report; with `details` also the diff of each changed host."""
+    for outcome in report.hosts:
+        if outcome.status == "broken":
+            yield from host_lines(outcome, details=details)
     for certificate in report.certificates:
         if certificate.status != "current" or certificate.warnings or report.dry_run:
             yield from certificate_lines(certificate, now)
@@ -73,14 +76,17 @@ def plan_lines(plan: Plan) -> Iterator[Text]:
     for change in plan.changes:
         by_address.setdefault(change.address, []).append(change)
     for address, changes in by_address.items():
+        if changes[0].after is ABSENT:
+            yield Text(f"    - {address}{_id(address)}", style="red")
+            yield Text("        made by the change that is taken back")
+            continue
         is_new = address not in plan.observed.facts
         sign, style = ("+", "green") if is_new else ("~", "yellow")
-        identifier = f" ({printable(address.id)})" if address.id else " (new)" * is_new
-        yield Text(f"    {sign} {address}{identifier}", style=style)
+        yield Text(f"    {sign} {address}{_id(address) or ' (new)' * is_new}", style=style)
         for change in changes:
             yield from _change_lines(change)
     for removal in plan.removals:
-        yield Text(f"    - {removal.address} ({printable(removal.address.id)})", style="red")
+        yield Text(f"    - {removal.address}{_id(removal.address)}", style="red")
         yield Text(
             f"        an earlier delivery of '{printable(removal.certificate)}' until "
             f"{fact_text(removal.before)}, which nothing uses; it goes last"
@@ -101,6 +107,10 @@ def error_lines(error: DistributorError, indent: str) -> Iterator[Text]:
             yield Text(f"{indent}{printable(problem, 1000)}", style="red")
     if error.hint:
         yield Text(f"{indent}try: {printable(error.hint, 1000)}")
+
+
+def _id(address: Address) -> str:
+    return f" ({printable(address.id)})" if address.id else ""
 
 
 def _done(plan: Plan) -> str:

@@ -56,7 +56,7 @@ class Store:
         self.accounts = Accounts(folder / "accounts")
         self.orders = OrderJournal(folder / "orders")
         self.ledger = Ledger(folder / "ledger.json", persist=remembers)
-        self.snapshots = Snapshots(folder / "snapshots")
+        self.snapshots = Snapshots(folder / "snapshots", self.bundles.by_leaf)
         self.trust = TrustFile(folder / "trust.toml")
         self.installation = Installation(folder / "installation")
         self.holds = HoldsFile(folder / "holds.toml")
@@ -94,9 +94,8 @@ class Store:
     def prune(self, now: datetime) -> tuple[tuple[str, str], ...]:
         """Remove versions of certificates that nobody needs; return name and version of each.
 
-        The leaves that trust, holds and the last snapshot of each host speak of stay. The caller
-        holds the run lock. Raises StateError, with nothing removed, when one of these cannot be
-        read.
+        The leaves that trust, holds and any snapshot speak of stay. The caller holds the run lock.
+        Raises StateError, with nothing removed, when one of these cannot be read.
         """
         referred = self.trust.leaves() | self.holds.leaves() | self.snapshots.leaves()
         return tuple(

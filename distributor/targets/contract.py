@@ -5,6 +5,8 @@
 3. After `apply`, `diff(inspect(), desired())` is empty; a second run plans and writes nothing.
 4. Nothing outside the plan's addresses changes.
 5. After a fault at any write, `rollback` on a new session restores every fact that was observed.
+   So it does in another process and on another day, from what lies on the disk: the core says what
+   the host is to be like (`undoing.undo`), and what somebody did there since stays.
 6. What could not be read is UNREADABLE, never absent.
 7. No exception leaves that is not a DistributorError; no secret appears in a log, error, `repr`,
    URL, argument list, environment of a child or file that others can read.
@@ -68,9 +70,12 @@ class Session(Protocol):
         """
 
     def rollback(self, snapshot: Snapshot) -> None:
-        """Make the host as it was when the snapshot was taken; MUST work after any half-made apply.
+        """Make the host as `snapshot.before` says; MUST work after any half-made apply.
 
-        Raises a DistributorError when it cannot.
+        That is how it was when the snapshot was taken, or that with what came since. What is so
+        already MUST be left alone. Of entries that are not in it, those in `creates` go, and only
+        those: by their id, or where it is not known by their name. `pairs` is what has to be
+        brought again. Raises a DistributorError when it cannot.
         """
 
 

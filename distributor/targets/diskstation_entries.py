@@ -74,12 +74,13 @@ class Entries:
 
     def _remove_made(self, snapshot: Snapshot) -> None:
         known = {entry.id for entry in snapshot.before.of_kind("certificate")}
-        made = {entry.name for entry in snapshot.creates}
+        made = {entry.id for entry in snapshot.creates if entry.id}
+        called = {entry.name for entry in snapshot.creates if not entry.id}
         for _ in range(TRIES):
             leftover = [
                 entry
                 for entry in self._calls.certificates()
-                if entry.id not in known and entry.description in made
+                if entry.id not in known and (entry.id in made or entry.description in called)
             ]
             if not leftover:
                 return

@@ -149,7 +149,13 @@ class RouterSshSession:
         """Return what was seen; `apply` first copies the files, on the router."""
         if not may_lose:
             self._set.require_restorable()
-        return Snapshot(host=plan.host, taken=self._now(), before=plan.observed)
+        return Snapshot(
+            host=plan.host,
+            taken=self._now(),
+            before=plan.observed,
+            copied=tuple(dict.fromkeys(change.address for change in plan.changes)),
+            copy=mark_of(plan.observed),
+        )
 
     def apply(self, plan: Plan, bundles: Mapping[str, Bundle]) -> None:
         """Copy what is there, put the three files in place together, and reload the web server.
@@ -187,7 +193,7 @@ class RouterSshSession:
         """
         before = snapshot.before.facts.get(ENTRY, {})
         if self._set.put_back(
-            mark_of(snapshot.before), lambda seen: agrees(_facts(seen), before)
+            snapshot.copy, lambda seen: agrees(_facts(seen), before)
         ) and is_servable(self._set.look()):
             # Told of files that it cannot use, the web server would end.
             self._reload()

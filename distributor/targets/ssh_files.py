@@ -136,7 +136,13 @@ class SshFilesSession:
         """Return what was seen; `apply` first copies the files beside themselves, on the host."""
         if not may_lose:
             self._set.require_restorable()
-        return Snapshot(host=plan.host, taken=self._now(), before=plan.observed)
+        return Snapshot(
+            host=plan.host,
+            taken=self._now(),
+            before=plan.observed,
+            copied=tuple(dict.fromkeys(change.address for change in plan.changes)),
+            copy=mark_of(plan.observed),
+        )
 
     def apply(self, plan: Plan, bundles: Mapping[str, Bundle]) -> None:
         """Copy what is there, put the files that differ in place together, and reload.
@@ -170,8 +176,7 @@ class SshFilesSession:
                 agrees(facts, snapshot.before.facts[file.address]) for file, facts in told.items()
             )
 
-        before = mark_of(snapshot.before)
-        if self._set.put_back(before, is_as_before) and is_servable(self._set.look()):
+        if self._set.put_back(snapshot.copy, is_as_before) and is_servable(self._set.look()):
             # A server that is told of files which it cannot use may end, or keep on refusing.
             self._reload()
 

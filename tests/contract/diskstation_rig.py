@@ -15,12 +15,13 @@ from distributor.lab.diskstation import DiskStation
 from distributor.lab.factory import factory_certificate
 from distributor.lab.knobs import Knobs, Profile
 from distributor.lab.material import Material
+from distributor.model.bundle import Bundle
 from distributor.model.endpoints import Served
 from distributor.model.hosts import Endpoint, Host, SocketAddress
 from distributor.store import Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_api import DiskstationApi
-from tests.contract.lab_rig import QUICK, LabRig, place, short_sleep
+from tests.contract.lab_rig import QUICK, LabRig, bring, place, short_sleep
 from tests.contract.scenarios import DSM, PROXY, Scenario
 from tests.contract.target_laws import Raw, RawEntry
 
@@ -69,6 +70,20 @@ class DiskstationRig(LabRig):
 
     def hide(self, entry_id: str) -> None:
         self._hidden.add(entry_id)
+
+    def meddle(self, service: str | None) -> None:
+        bring(self.box, self.scenario.stranger, "somebody's", "since1")
+        if service is not None:
+            self.box.bind(service, "since1")
+
+    def replace(self, entry_id: str, bundle: Bundle) -> None:
+        known = self.box.snapshot()["entries"][entry_id]
+        bring(self.box, bundle, known["desc"], entry_id)
+
+    @property
+    def proved_ids(self) -> frozenset[str]:
+        ids = {one.display_name: one.key for one in SERVICES}
+        return frozenset(ids[name] for name in self.scenario.proved)
 
     def _host(self) -> Host:
         box, ports = self.box, self.box.service_ports

@@ -12,7 +12,7 @@ from distributor.clients.web_api import Account
 from distributor.lab.accounts import Login
 from distributor.lab.diskstation import ADMIN, DiskStation
 from distributor.lab.knobs import Fault, Knobs
-from distributor.model.bundle import fingerprint
+from distributor.model.bundle import Bundle, fingerprint
 from distributor.model.hosts import ApiAccess, PlainSecret, SocketAddress
 from distributor.model.secret import Secret
 from distributor.model.trust import Trust
@@ -54,6 +54,7 @@ class LabRig(Rig):
         shown = [self.box.factory_certificate.leaf]
         shown += [one.bundle.leaf for one in self.scenario.placed]
         shown += [one.leaf for one in self.scenario.bundles.values()]
+        shown.append(self.scenario.stranger.leaf)
         trust = Trust(host=self.host.name, leaves=frozenset(map(fingerprint, shown)))
         return PinnedHttp(SocketAddress("127.0.0.1", self.box.port), trust, None)
 
@@ -119,3 +120,9 @@ def place(box: DiskStation, store: Store, scenario: Scenario) -> None:
             box.bind(service, one.id)
         if one.is_stored:
             store.bundles.save("wild", bundle, ca="", now=NOW)
+
+
+def bring(box: DiskStation, bundle: Bundle, description: str, entry_id: str) -> None:
+    """Put an entry on a running box, or replace it, as somebody else does."""
+    key = bundle.private_key_pem.reveal().encode()
+    box.import_entry(bundle.leaf_pem, key, bundle.chain_pem, desc=description, entry_id=entry_id)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from distributor.model.bundle import spki_fingerprint
+from distributor.model.bundle import Bundle, spki_fingerprint
 from distributor.model.endpoints import Served
 from distributor.model.errors import Unreachable
 from distributor.model.hosts import ApiAccess, Endpoint, Host, PlainSecret, SocketAddress
@@ -64,12 +64,12 @@ class MemoryRig(Rig):
             deliveries=scenario.deliveries,
             endpoints=tuple(
                 Endpoint(
-                    address=SocketAddress("127.0.0.1", 1),
+                    address=SocketAddress("127.0.0.1", port),
                     certificate=name,
                     server_name=PROXY if service == PROXY else None,
                     service=None if service == PROXY else service,
                 )
-                for service, name in scenario.proved.items()
+                for port, (service, name) in enumerate(scenario.proved.items(), start=1)
             ),
         )
         self._seen = self._nth = 0
@@ -110,6 +110,18 @@ class MemoryRig(Rig):
 
     def hide(self, entry_id: str) -> None:
         self.device.hidden.add(entry_id)
+
+    def meddle(self, service: str | None) -> None:
+        self.device.entries["since1"] = ("somebody's", self.scenario.stranger)
+        if service is not None:
+            self.device.bindings[service] = "since1"
+
+    @property
+    def proved_ids(self) -> frozenset[str]:
+        return frozenset(_IDS[name] for name in self.scenario.proved)
+
+    def replace(self, entry_id: str, bundle: Bundle) -> None:
+        self.device.entries[entry_id] = (self.device.entries[entry_id][0], bundle)
 
     def cut(self, nth: int, when: When, counted: Counted) -> None:
         self._seen, self._nth = 0, nth

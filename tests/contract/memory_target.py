@@ -179,9 +179,10 @@ class MemorySession:
             if isinstance(used := facts.get(CERTIFICATE), Address):
                 self._use(address, used.id)
         kept = {entry.id for entry in before.of_kind("certificate")}
-        made = {entry.name for entry in snapshot.creates}
+        made = {entry.id for entry in snapshot.creates if entry.id}
+        called = {entry.name for entry in snapshot.creates if not entry.id}
         for known, (description, _) in list(self.device.entries.items()):
-            if known not in kept and description in made:
+            if known not in kept and (known in made or description in called):
                 with self.device.call("write"):
                     del self.device.entries[known]
 

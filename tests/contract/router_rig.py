@@ -12,13 +12,14 @@ from distributor.lab.diskstation import DiskStation
 from distributor.lab.factory import factory_certificate
 from distributor.lab.knobs import Knobs, Profile
 from distributor.lab.material import Material
+from distributor.model.bundle import Bundle
 from distributor.model.endpoints import Served
 from distributor.model.hosts import Endpoint, Host, SocketAddress
 from distributor.store import Store
 from distributor.targets.contract import Target
 from distributor.targets.router_api import RouterApi
 from distributor.targets.router_facts import ENTRY
-from tests.contract.lab_rig import QUICK, LabRig, place, short_sleep
+from tests.contract.lab_rig import QUICK, LabRig, bring, place, short_sleep
 from tests.contract.scenarios import OWN_PORT, Scenario
 from tests.contract.target_laws import Raw, RawEntry
 
@@ -70,6 +71,17 @@ class RouterRig(LabRig):
     def hide(self, entry_id: str) -> None:
         assert entry_id == ENTRY.id
         self._is_hidden = True
+
+    def meddle(self, service: str | None) -> None:
+        assert service is None, "it has no services"
+
+    def replace(self, entry_id: str, bundle: Bundle) -> None:
+        assert entry_id == ENTRY.id
+        bring(self.box, bundle, ENTRY.name, "")
+
+    @property
+    def proved_ids(self) -> frozenset[str]:
+        return frozenset()
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from distributor.lab.factory import factory_certificate
 from distributor.lab.material import Material
+from distributor.model.bundle import Bundle
 from distributor.model.hosts import Endpoint, Host, SocketAddress
 from distributor.targets.contract import Target
 from distributor.targets.router_facts import ENTRY
 from distributor.targets.router_ssh import RouterSsh
-from tests.contract.scenarios import OWN_PORT, STRANGERS, Placed, Scenario
+from tests.contract.scenarios import OWN_PORT, STRANGERS, Placed, Scenario, ours
 from tests.contract.ssh_rig import CONTROLLER, SshRig
 from tests.contract.target_laws import Raw, RawEntry
 from tests.e2e.ssh_box import SshBox
@@ -59,6 +60,12 @@ class RouterSshRig(SshRig):
 
     def fullchain(self, held: Mapping[str, bytes]) -> bytes:
         return held[LEAF_FILE] + held[CHAIN_FILE]
+
+    def replace(self, entry_id: str, bundle: Bundle) -> None:
+        assert entry_id == ENTRY.id
+        for path, content in _contents(ours(bundle)).items():
+            self.overwrite(path, content)
+        self.box.restart_web()
 
     def target(self) -> Target:
         return RouterSsh(

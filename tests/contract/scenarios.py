@@ -45,6 +45,7 @@ OLD: Final = issue("example.test", "*.example.test", lasts=20 * DAY)
 NEW: Final = issue("example.test", "*.example.test")
 MAIL: Final = issue("mail.example.test")
 MAIL_OLD: Final = issue("mail.example.test", lasts=15 * DAY)
+STRANGER: Final = issue("example.test", "*.example.test", lasts=50 * DAY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,8 @@ class Scenario:
     """Services that an endpoint of the inventory shows, with the certificate it should serve."""
     makes: int = 0
     """How many entries the device has more afterwards."""
+    stranger: Bundle = field(default_factory=lambda: STRANGER)
+    """What nobody of us brought."""
 
     def __str__(self) -> str:
         return self.name
@@ -402,6 +405,7 @@ def scenario_with_rsa(scenario: Scenario) -> Scenario:
         scenario,
         placed=tuple(replace(one, bundle=rsa_of(one.bundle)) for one in scenario.placed),
         bundles={name: rsa_of(one) for name, one in scenario.bundles.items()},
+        stranger=rsa_of(scenario.stranger),
     )
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
+from distributor.model.bundle import Bundle
 from distributor.model.hosts import Endpoint, Host, PemPaths, SocketAddress
 from distributor.targets.contract import Target
 from distributor.targets.pem_files import pem_files
@@ -158,6 +159,15 @@ class SshFilesRig(SshRig):
 
     def fullchain(self, held: Mapping[str, bytes]) -> bytes:
         return held[self.held[0]]
+
+    def replace(self, entry_id: str, bundle: Bundle) -> None:
+        assert self.host.files is not None
+        file = next(one for one in pem_files(self.host.files) if one.path == entry_id)
+        self.overwrite(entry_id, file.content(bundle))
+        # As long as not all of them are replaced nginx says no, and goes on.
+        self.box.run(
+            "/bin/sh", "-c", self.proxy.reload, user=f"{self.proxy.owner}:{self.proxy.group}"
+        )
 
     def target(self) -> Target:
         return SshFiles(

@@ -1,22 +1,24 @@
 """The laws of `targets.contract` as tests. A kind runs them by giving a rig for its device."""
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import pytest
 
-from distributor.model.bundle import Certificate
+from distributor.model.bundle import Bundle, Certificate
 from distributor.model.endpoints import Served, all_serve
-from distributor.model.errors import Ambiguous, DistributorError
+from distributor.model.errors import Ambiguous, DistributorError, StalePlan
 from distributor.model.hosts import Host
 from distributor.model.plan import Plan, diff, make_plan
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import CERTIFICATE, CHAIN, DEFAULT, LEAF, UNREADABLE, Address, State
+from distributor.model.undoing import is_as, to_be_undone, undo
 from distributor.store import Store
 from distributor.targets.contract import Session, Target
 from tests.contract.scenarios import DSM_CASES, Cases, Scenario
@@ -24,6 +26,8 @@ from tests.contract.watch import Watch, key_lines, require_private, watched
 
 When = Literal["before", "after"]
 Counted = Literal["writes", "requests"]
+T = TypeVar("T")
+_REST_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,19 @@ class Raw:
     """None for a device that has no such choice."""
     others: Mapping[str, object] = field(default_factory=dict)
     """Files around those of the entries, which nobody may touch."""
+
+    def with_since(self, applied: "Raw", since: "Raw") -> "Raw":
+        """Return this, with what became different between two later moments."""
+        return replace(
+            self,
+            entries={**self.entries, **news(applied.entries, since.entries)},
+            bindings={**self.bindings, **news(applied.bindings, since.bindings)},
+        )
+
+
+def news(then: Mapping[str, T], now: Mapping[str, T]) -> dict[str, T]:
+    """Return what is new or different."""
+    return {name: value for name, value in now.items() if then.get(name) != value}
 
 
 class Rig(ABC):
@@ -76,6 +93,21 @@ class Rig(ABC):
     def hide(self, entry_id: str) -> None:
         """Let the content of an entry be unreadable from now on."""
 
+    def along(self, entry_ids: Collection[str]) -> Iterable[str]:  # noqa: ARG002 - mostly none
+        """What changes with these entries, as the plan's notes say, without an address there."""
+        return ()
+
+    @abstractmethod
+    def meddle(self, service: str | None) -> None:
+        """Let somebody bring a certificate of theirs, and use it for a service, by its id.
+
+        Nothing happens on a device that holds but one certificate.
+        """
+
+    @abstractmethod
+    def replace(self, entry_id: str, bundle: Bundle) -> None:
+        """Let somebody bring another content to an entry."""
+
     @abstractmethod
     def cut(self, nth: int, when: When, counted: Counted) -> None:
         """Cut the connection at the n-th write or request from now on."""
@@ -97,6 +129,11 @@ class Rig(ABC):
         """What the device saw as URLs."""
 
     @property
+    @abstractmethod
+    def proved_ids(self) -> frozenset[str]:
+        """Ids of the services that endpoints show."""
+
+    @property
     def certificates(self) -> dict[str, Certificate]:
         return {name: one.certificate(name) for name, one in self.scenario.bundles.items()}
 
@@ -113,7 +150,7 @@ class Rig(ABC):
 
     def keep(self, session: Session, plan: Plan) -> Snapshot:
         """Take a snapshot, and return it as another process would find it on the disk."""
-        self.store.snapshots.save(session.snapshot(plan))
+        self.store.snapshots.save(to_be_undone(session.snapshot(plan), plan, self.served()))
         kept = self.store.snapshots.last(self.host.name)
         assert kept is not None
         return kept
@@ -132,7 +169,7 @@ class TargetLaws(ABC):
     """Each kind's class of tests: it says which, and makes rigs."""
 
     covers: ClassVar[tuple[str, str] | None] = None
-    """Kind and way, as `wiring.TARGETS` has them; None for the reference."""
+    """Kind and way, as `wiring.targets.TARGETS` has them; None for the reference."""
     cases: ClassVar[Cases] = DSM_CASES
     unseen: ClassVar[frozenset[str]] = frozenset({LEAF, CHAIN})
     """Facts of a certificate that only a handshake tells."""
@@ -249,6 +286,7 @@ class TargetLaws(ABC):
             after = rig.raw()
             changed = {change.address for change in plan.changes}
             brought = {_known(one) for one in changed if one.kind in {"certificate", "file"}}
+            brought.update(rig.along(brought))
             moved = {one.id for one in changed if one.kind == "service"}
             for known, entry in before.entries.items():
                 assert after.entries[known].description == entry.description
@@ -277,6 +315,67 @@ class TargetLaws(ABC):
             assert kept is not None
             _roll_back(rig, kept)
             _require_restored(rig, before, state)
+
+    def test_another_process_takes_back_what_it_sees_and_no_more(
+        self, make: Any, scenario: Scenario
+    ) -> None:
+        """As `rollback HOST` does it: what came since stays."""
+        with make(scenario) as rig:
+            before, state = rig.raw(), rig.inspect()
+            rig.apply()
+            rig.served()  # once it is at rest
+            applied = rig.raw()
+            free = (k for k, used in applied.bindings.items() if before.bindings[k] == used)
+            rig.meddle(next((k for k in free if k not in rig.proved_ids), None))
+            since = rig.raw()
+            _take_back(rig)
+            _require_restored(rig, before.with_since(applied, since), None)
+            if since == applied:
+                assert rig.inspect() == state
+            writes = rig.writes
+            _take_back(rig)
+            assert rig.writes == writes, "what is as it was is left alone"
+
+    def test_what_somebody_replaced_since_is_not_taken_back(
+        self, make: Any, scenario: Scenario
+    ) -> None:
+        with make(scenario) as rig:
+            before = rig.raw()
+            rig.apply()
+            rig.served()  # once it is at rest
+            brought = [
+                known
+                for known, entry in rig.raw().entries.items()
+                if before.entries.get(known) != entry
+            ]
+            for known in brought:
+                rig.replace(known, rig.scenario.stranger)
+            raw, writes = rig.raw(), rig.writes
+            if brought:
+                with pytest.raises(StalePlan, match="holds something else by now"):
+                    _take_back(rig)
+            else:
+                _take_back(rig)
+            if brought:
+                assert rig.raw() == raw
+                assert rig.writes == writes
+
+    def test_what_was_made_up_to_a_fault_at_every_write_is_taken_back_by_another_process(
+        self, make: Any, faulty: Scenario
+    ) -> None:
+        nth, was_cut = 0, True
+        while was_cut:
+            nth += 1
+            with make(faulty) as rig:
+                before, state = rig.raw(), rig.inspect()
+                rig.cut(nth, "after", "writes")  # a cut before it leaves what the last one left
+                with suppress(DistributorError):
+                    rig.apply()
+                was_cut = rig.heal()
+                rig.served()  # once it is at rest
+                _take_back(rig)
+                _require_restored(rig, before, state)
+        assert nth > 1
 
     def test_a_rollback_without_any_change_changes_nothing(
         self, make: Any, scenario: Scenario
@@ -400,6 +499,26 @@ def _require_applied(rig: Rig) -> None:
     assert diff(state, rig.target().desired(rig.certificates)) == ()
 
 
-def _require_restored(rig: Rig, before: Raw, state: State) -> None:
+def _require_restored(rig: Rig, before: Raw, state: State | None) -> None:
+    deadline = time.monotonic() + _REST_SECONDS
+    while rig.raw() != before and time.monotonic() < deadline:
+        time.sleep(0.1)  # its programs read their files in their own time
     assert rig.raw() == before
-    assert rig.inspect() == state
+    assert state is None or rig.inspect() == state
+
+
+def _take_back(rig: Rig) -> None:
+    """Do what a process does that finds nothing but the snapshot on the disk."""
+    kept = Store(rig.store.folder).snapshots.last(rig.host.name)
+    assert kept is not None
+    served = rig.served()
+    with rig.target().open() as session:
+        undoing = undo(kept, session.inspect(served), served)
+        if undoing.plan.is_noop:
+            return
+        session.rollback(undoing.snapshot)
+    served = rig.served()
+    with rig.target().open() as session:
+        assert is_as(undoing.snapshot.before, session.inspect(served))
+    shown = {one for one in undoing.snapshot.shown for s in served if one.is_of(s.endpoint)}
+    assert all(one.is_shown_by(s) for one in shown for s in served if one.is_of(s.endpoint))

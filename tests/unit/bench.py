@@ -93,6 +93,9 @@ class Bench:
     """Hears of each login, counted from 1, and may raise."""
     served_first: dict[SocketAddress, Certificate] = field(default_factory=dict)
     holds: dict[str, Hold | None] = field(default_factory=dict)
+    being_undone: list[str] = field(default_factory=list)
+    revoked: frozenset[str] = frozenset()
+    compromised: tuple[Secret, ...] = ()
 
     def probe(self, endpoints: Sequence[Endpoint]) -> tuple[Served, ...]:
         return tuple(map(self._served, endpoints))
@@ -120,6 +123,18 @@ class Bench:
 
     def versions(self, certificate: str) -> tuple[Certificate, ...]:  # noqa: ARG002 - no store is here
         return ()
+
+    def snapshot(self, host: str) -> Snapshot | None:
+        return next((one for one in reversed(self.kept) if one.host == host), None)
+
+    def undoing(self, host: str) -> None:
+        self.being_undone.append(host)
+
+    def revoked_leaves(self) -> frozenset[str]:
+        return self.revoked
+
+    def is_compromised(self, key: Secret) -> bool:
+        return key in self.compromised
 
     def hold(self, host: str) -> Hold | None:
         return self.holds.get(host)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from distributor.model.bundle import Certificate
 from distributor.model.errors import StateError
-from distributor.model.holds import Hold, held, next_hold
+from distributor.model.holds import Hold, held, hold_by_person, next_hold
 from distributor.model.report import HostStatus
 from distributor.store import HoldsFile
 from tests.certs import DAY, NOW
@@ -56,9 +56,7 @@ def test_who_names_it_has_it_tried_again() -> None:
 
 
 def test_what_a_person_put_back_is_held_at_once() -> None:
-    hold = Hold(
-        leaves=frozenset({"sha256:one"}), rolled_back=0, by="person", since=NOW, reason="by hand"
-    )
+    hold = hold_by_person({"sha256:one"}, "by hand", NOW)
     error = held(hold, [ONE], named=False)
     assert error is not None
     assert "a person put it back" in error.message

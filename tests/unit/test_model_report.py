@@ -1,12 +1,15 @@
 """One exit code that tells the truth, whatever happened together."""
 
 import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distributor.model.errors import StateError
 from distributor.model.plan import Plan, make_plan
 from distributor.model.report import (
     BROKEN,
@@ -78,31 +81,55 @@ def test_one_certificate_alone(status: CertificateStatus, code: int) -> None:
     assert report((), (status,)).exit_code == code
 
 
-def test_every_mix_of_two_hosts_and_a_certificate_has_the_worst_code() -> None:
-    for one, other, certificate in itertools.product(
-        HOST_STATUSES, HOST_STATUSES, CERTIFICATE_STATUSES
+Mix = tuple[frozenset[str], frozenset[str], bool, bool, bool, bool]
+"""Statuses of hosts and certificates; interrupted, dry run, asked for the code, asked back."""
+CODES: tuple[tuple[int, Callable[[Mix], bool]], ...] = (
+    (BROKEN, lambda mix: "broken" in mix[0]),
+    (INTERRUPTED, lambda mix: mix[2]),
+    (NOT_OBTAINED, lambda mix: "failed" in mix[1]),
+    (NOT_WELL, lambda mix: bool(mix[0] & {"refused", "failed", "skipped", "held"})),
+    (NOT_WELL, lambda mix: "rolled_back" in mix[0] and not mix[5]),
+    (PENDING, lambda mix: mix[3] and mix[4] and ("planned" in mix[0] or "due" in mix[1])),
+    (OK, lambda _mix: True),
+)
+"""The codes of the interface, the one that wins first."""
+
+
+def every_mix() -> Iterator[Mix]:
+    for hosts, certificates in itertools.product(
+        _subsets(HOST_STATUSES), _subsets(CERTIFICATE_STATUSES)
     ):
-        for interrupted, dry_run, wanted in itertools.product((False, True), repeat=3):
-            made = report(
-                (one, other),
-                (certificate,),
-                interrupted=interrupted,
-                dry_run=dry_run,
-                want_exit_code=wanted,
-            )
-            if "broken" in {one, other}:
-                expected = 5
-            elif interrupted:
-                expected = 130
-            elif certificate == "failed":
-                expected = 3
-            elif not {one, other} <= WELL:
-                expected = 1
-            elif dry_run and wanted and ("planned" in {one, other} or certificate == "due"):
-                expected = 4
-            else:
-                expected = 0
-            assert made.exit_code == expected
+        for stopped, dry, wanted, back in itertools.product((False, True), repeat=4):
+            yield hosts, certificates, stopped, dry, wanted, back
+
+
+def _subsets(statuses: Sequence[str]) -> list[frozenset[str]]:
+    sizes = range(len(statuses) + 1)
+    return [frozenset(some) for size in sizes for some in itertools.combinations(statuses, size)]
+
+
+def test_every_mix_of_outcomes_has_the_code_of_the_interface() -> None:
+    met = set()
+    for mix in every_mix():
+        hosts, certificates, interrupted, dry_run, wanted, asked_back = mix
+        made = report(
+            tuple(hosts),  # type: ignore[arg-type]  # subsets of the statuses
+            tuple(certificates),  # type: ignore[arg-type]  # the same
+            interrupted=interrupted,
+            dry_run=dry_run,
+            want_exit_code=wanted,
+        )
+        expected = next(code for code, applies in CODES if applies(mix))
+        assert replace(made, asked_back=asked_back).exit_code == expected, mix
+        met.add(expected)
+    assert met == {OK, NOT_WELL, NOT_OBTAINED, PENDING, BROKEN, INTERRUPTED}
+
+
+def test_what_was_asked_back_and_cannot_be_held_there_is_not_well() -> None:
+    made = replace(report(("rolled_back",)), asked_back=True)
+    (host,) = made.hosts
+    unheld = replace(made, hosts=(replace(host, error=StateError("no space")),))
+    assert (made.exit_code, unheld.exit_code) == (OK, NOT_WELL)
 
 
 @given(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distributor.model.bundle import assemble
+from distributor.model.endpoints import Shown
 from distributor.model.errors import StateError
 from distributor.model.snapshot import Snapshot, snapshot_as_json, snapshot_from_json
 from distributor.model.state import UNREADABLE, Address, FactValue, State
@@ -32,6 +33,19 @@ snapshots = st.builds(
     taken=st.just(NOW),
     before=states,
     creates=st.lists(addresses, max_size=3).map(tuple),
+    after=states,
+    shown=st.lists(
+        st.builds(
+            Shown,
+            address=words,
+            server_name=st.none() | words,
+            starttls=st.none() | words,
+            leaf=words,
+            chain=st.lists(words, max_size=2).map(tuple),
+        ),
+        max_size=2,
+    ).map(tuple),
+    undoing=st.booleans(),
 )
 
 
@@ -60,6 +74,8 @@ GOOD = snapshot_as_json(
         creates=(Address("certificate", "home"),),
     )
 )
+LATER = ("after", "shown", "copied", "copy", "undoing")
+"""What snapshots of earlier days do not have."""
 
 
 @pytest.mark.parametrize(
@@ -70,18 +86,31 @@ GOOD = snapshot_as_json(
         "",
         {},
         {"version": 0},
-        *({name: value for name, value in GOOD.items() if name != gone} for gone in GOOD),
+        *(
+            {name: value for name, value in GOOD.items() if name != gone}
+            for gone in GOOD
+            if gone not in LATER
+        ),
         GOOD | {"taken": "yesterday"},
         GOOD | {"before": [{"address": ["moon", "", ""], "facts": {}}]},
         GOOD | {"before": [{"address": ["file"], "facts": {}}]},
         GOOD | {"before": [{"address": ["file", "/x", ""], "facts": []}]},
         GOOD | {"before": [{"address": ["file", "/x", ""], "facts": {"mode": 600}}]},
         GOOD | {"creates": [None]},
+        GOOD | {"after": [None]},
+        GOOD | {"shown": [{}]},
     ],
 )
 def test_what_is_no_snapshot_is_refused(data: Any) -> None:
     with pytest.raises(StateError, match="a snapshot cannot be read"):
         snapshot_from_json(data, {})
+
+
+def test_a_snapshot_of_earlier_days_says_nothing_of_what_came_after() -> None:
+    old = {name: value for name, value in GOOD.items() if name not in LATER}
+    read = snapshot_from_json(old, {})
+    assert (read.after, read.shown, read.undoing) == (State({}), (), False)
+    assert read == snapshot_from_json(GOOD, {})
 
 
 def test_a_snapshot_of_another_version_is_refused() -> None:

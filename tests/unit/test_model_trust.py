@@ -170,6 +170,12 @@ def test_the_leaf_of_a_hosts_own_port_is_that_of_its_desktop(
     assert own_leaf(state) == leaf
 
 
+def test_the_one_certificate_of_a_router_is_what_its_own_port_serves() -> None:
+    assert own_leaf(State({HOME: {LEAF_FACT: "sha256:home"}})) == "sha256:home"
+    two = State({HOME: {LEAF_FACT: "sha256:home"}, FACTORY: {LEAF_FACT: "sha256:factory"}})
+    assert own_leaf(two) is None
+
+
 def test_a_leaf_that_no_handshake_told_is_not_known() -> None:
     assert own_leaf(State({DESKTOP: {CERTIFICATE: HOME}, HOME: {LEAF_FACT: UNREADABLE}})) is None
 

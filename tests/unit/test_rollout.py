@@ -2,13 +2,16 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distributor.model.hosts import Rollout
+from distributor.model.hosts import Host, Rollout
 from distributor.model.report import HostStatus, Outcome
-from distributor.rollout import canary_first, roll_out
+from distributor.rollout import canary_first, place_of, roll_out
+from tests.unit.bench import host
 
 HOSTS = ("attic", "cellar", "garage", "office", "studio")
 ENDS: tuple[HostStatus, ...] = ("changed", "failed", "refused", "rolled_back", "broken")
@@ -51,9 +54,11 @@ def rolled(
     policy: Rollout | None = None,
     hosts: Sequence[str] = HOSTS,
     stop: threading.Event | None = None,
+    places: dict[str, str] | None = None,
 ) -> tuple[dict[str, Outcome], str]:
     # One at a time unless told otherwise, so that the order is known.
-    return roll_out(hosts, deliver, policy or Rollout(parallel=1), stop or threading.Event())
+    policy, stop = policy or Rollout(parallel=1), stop or threading.Event()
+    return roll_out(hosts, deliver, policy, stop, places)
 
 
 def test_every_host_is_delivered_to_in_order() -> None:
@@ -159,6 +164,73 @@ def test_stop_before_the_canary_starts_nothing() -> None:
     assert deliveries.started == []
 
 
+class AtWork:
+    """Notes which hosts are worked on at the same time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._now: set[str] = set()
+        self.together: set[frozenset[str]] = set()
+
+    def __call__(self, host: str) -> Outcome:
+        with self._lock:
+            self._now.add(host)
+            self.together |= {frozenset({host, other}) for other in self._now - {host}}
+        threading.Event().wait(0.01)
+        with self._lock:
+            self._now.discard(host)
+        return outcome(host, "changed")
+
+
+def test_two_hosts_of_one_place_are_never_worked_on_at_once() -> None:
+    at_work = AtWork()
+    places = dict.fromkeys(("cellar", "garage", "office"), "192.168.1.11")
+
+    outcomes, _ = rolled(at_work, Rollout(parallel=5), places=places)
+
+    assert set(outcomes) == set(HOSTS)
+    assert not [pair for pair in at_work.together if pair <= places.keys()]
+
+
+def test_a_place_that_is_busy_keeps_nobody_else_waiting() -> None:
+    meet = threading.Barrier(2, timeout=5)
+    both = {"cellar", "studio"}
+    deliveries = Deliveries(then=lambda host: host in both and meet.wait())
+    places = dict.fromkeys(("cellar", "garage", "office"), "one")
+
+    outcomes, _ = rolled(deliveries, Rollout(parallel=2), places=places)
+
+    assert set(outcomes) == set(HOSTS)
+    assert deliveries.started[:3] == ["attic", "cellar", "studio"]
+
+
+def test_an_error_that_ends_all_leaves_no_worker_waiting() -> None:
+    def deliver(host: str) -> Outcome:
+        if host == "cellar":
+            raise ZeroDivisionError
+        return outcome(host, "changed")
+
+    places = dict.fromkeys(HOSTS, "one")
+    with pytest.raises(ZeroDivisionError):
+        rolled(deliver, Rollout(parallel=3), places=places)
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("Attic.Example.com.", "attic.example.com"),
+        ("192.168.1.11", "192.168.1.11"),
+        ("FE80::1", "fe80::1"),
+    ],
+)
+def test_an_address_is_known_however_it_is_spelt(address: str, place: str) -> None:
+    assert place_of(host_at(address)) == place
+
+
+def host_at(address: str) -> Host:
+    return replace(host("attic"), address=address)
+
+
 def test_no_host_at_all_is_no_error() -> None:
     assert rolled(Deliveries(), hosts=())[0] == {}
 
@@ -167,15 +239,19 @@ def test_no_host_at_all_is_no_error() -> None:
     ends=st.lists(st.sampled_from(ENDS), max_size=8),
     parallel=st.integers(1, 4),
     max_failures=st.integers(1, 3),
+    places=st.dictionaries(st.integers(0, 7).map("host{}".format), st.sampled_from("xy")),
 )
 def test_no_host_is_visited_twice_and_never_many_in_vain(
-    ends: list[HostStatus], parallel: int, max_failures: int
+    ends: list[HostStatus], parallel: int, max_failures: int, places: dict[str, str]
 ) -> None:
     hosts = tuple(f"host{number}" for number in range(len(ends)))
     deliveries = Deliveries(dict(zip(hosts, ends, strict=True)))
 
     outcomes, _ = rolled(
-        deliveries, Rollout(parallel=parallel, max_failures=max_failures), hosts=hosts
+        deliveries,
+        Rollout(parallel=parallel, max_failures=max_failures),
+        hosts=hosts,
+        places=places,
     )
 
     assert len(set(deliveries.started)) == len(deliveries.started)

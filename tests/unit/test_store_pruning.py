@@ -10,7 +10,7 @@ import pytest
 from distributor.model.bundle import Bundle, assemble, fingerprint
 from distributor.model.errors import BundleError, StateError
 from distributor.model.holds import Hold
-from distributor.model.keeping import KEPT
+from distributor.model.keeping import KEPT, SNAPSHOTS_KEPT, SNAPSHOTS_STAY
 from distributor.model.revocation import REASONS, Reason, Revocation
 from distributor.model.secret import Secret
 from distributor.model.snapshot import Snapshot
@@ -107,12 +107,18 @@ def test_what_trust_holds_or_a_rollback_speak_of_stays(
     assert store.prune(NOW) == (("home", versions[1]),)
 
 
-def test_only_the_newest_snapshot_of_a_host_counts(store: Store) -> None:
+def test_every_snapshot_that_is_kept_counts_and_none_that_went(store: Store) -> None:
     versions = fill(store, KEPT + 1)
     _snapshot(store, leaf_of(store, versions[0]))
-    store.snapshots.save(Snapshot(host="attic", taken=NOW + DAY, before=State({})))
+    for day in range(1, SNAPSHOTS_KEPT + 1):
+        taken = NOW + day * DAY
+        store.snapshots.save(Snapshot(host="attic", taken=taken, before=State({})))
+    later = NOW + SNAPSHOTS_STAY + DAY
 
-    assert store.prune(NOW) == (("home", versions[0]),)
+    assert store.snapshots.prune(NOW + SNAPSHOTS_STAY) == ()
+    assert store.prune(NOW) == ()
+    assert store.snapshots.prune(later) == (("attic", f"{NOW:%Y%m%dT%H%M%S.%fZ}"),)
+    assert store.prune(later) == (("home", versions[0]),)
 
 
 @pytest.mark.parametrize("file", ["trust.toml", "holds.toml", "snapshots/attic/x/snapshot.json"])

@@ -28,7 +28,7 @@ from distributor.model.state import CERTIFICATE, LEAF, Address, State
 from distributor.model.trust import Trust
 from distributor.obtaining import Obtained
 from distributor.store import Store
-from distributor.wiring import HostTools
+from distributor.wiring.targets import HostTools
 from tests.certs import Authority, hierarchy, pem
 from tests.integration.checking.commands import ROOT
 from tests.integration.checking.conftest import Lab
@@ -312,6 +312,28 @@ def test_a_leaf_that_was_replaced_counts_no_more_once_that_is_proved(make_lab: M
     store.trust.pin("attic", pin_of(issuer.root, by="delivery"))
     # What a person pinned for this box is its own; what a delivery brought and took away is not.
     assert trusts(lab, "attic").leaves == {factory, fingerprint(issuer.root)}
+
+
+def test_a_leaf_that_is_being_put_back_counts_until_that_is_proved(make_lab: MakeLab) -> None:
+    lab, issuer = make_lab(1), hierarchy(1)
+    factory, store = serves(lab.range.boxes["attic"]), Store(lab.range.state)
+    before = State({Address("certificate", "old", ""): {LEAF: factory}})
+    earlier = datetime.now(UTC) - timedelta(hours=1)
+    store.snapshots.save(Snapshot(host="attic", taken=earlier, before=before))
+    store.trust.pin("attic", pin_of(hierarchy(1).root, by="trust"))
+    store.trust.pin("attic", pin_of(issuer.root, by="delivery"))
+    assert factory not in trusts(lab, "attic").leaves
+    store.snapshots.mark("attic", undoing=True)
+    assert factory in trusts(lab, "attic").leaves
+
+    HostTools(store, {}, lambda _host, _text: None, Logins(store)).remember(
+        load(lab.range.inventory).hosts["attic"]
+    )
+
+    assert pinned(lab, "attic") == factory
+    kept = store.snapshots.last("attic")
+    assert kept is not None
+    assert not kept.undoing
 
 
 def test_what_a_delivery_may_bring_is_no_basis_by_itself(make_lab: MakeLab) -> None:

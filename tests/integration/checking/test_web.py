@@ -23,7 +23,8 @@ from distributor.model.trust import Trust
 from distributor.model.web import PlainAnswer
 from distributor.store import Store
 from distributor.targets.contract import Target
-from distributor.wiring import CheckTools, Workshop
+from distributor.wiring import Workshop
+from distributor.wiring.checks import CheckTools
 from tests.integration.checking.conftest import Lab
 
 DOMAIN = "nas.example.test"
@@ -205,7 +206,7 @@ def test_once_stopped_nothing_is_begun(make_lab: Callable[[int], Lab]) -> None:
     lab = make_lab(1)
     inventory, stop = load(lab.range.inventory), threading.Event()
     stop.set()
-    tools = Workshop(inventory, Store(lab.range.state), stop).check_tools()
+    tools = CheckTools(Workshop(inventory, Store(lab.range.state), stop))
     updates = lab.nameserver.updates
     assert check_online(inventory, {}, tools, lambda _what, _text: None, stop) == ()
     assert lab.range.boxes["attic"].logins == 0
