@@ -27,8 +27,6 @@ _ABSENT: Final = 44
 _FACTS: Final = re.compile(
     r"([0-9a-f]{1,8}) ([0-9]{1,10}) ([0-9]{1,10}) ([0-9]{1,20}) ([^:]+):([^:]+)"
 )
-_MODE: Final = re.compile(r"0?[0-7]{3}")
-_OWNER: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@\\-]*(:[A-Za-z0-9_.][A-Za-z0-9_.@\\-]*)?")
 _KINDS: Final[Mapping[int, Literal["file", "folder", "link"]]] = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "folder",
@@ -57,37 +55,18 @@ _NAMES: Final = (
     + 'cd -- "$1" && for n in * .[!.]* ..?*; do '
     + 'if [ -e "$n" ] || [ -L "$n" ]; then printf \'%s\\0\' "$n"; fi; done'
 )
-# Owner and mode are given by way of the open file: in a folder that somebody else may write, the
-# name could be a symbolic link to another file a moment later. noclobber (-C) opens nothing that is
-# there already. A connection that is cut looks like the end of the content: hence its size; and it
-# must not end the script by SIGPIPE before that has cleared up.
+# noclobber (-C) opens nothing that is there already. Where new files get rights of their folder's,
+# whatever the umask is, they lose these before the content comes. A connection that is cut looks
+# like the end of the content: hence its size; and it must not end the script by SIGPIPE before that
+# has cleared up.
 _STAGE: Final = """\
 set -uC; umask 077; trap '' PIPE HUP
-path=$1 new=$2 mode=$3 owner=$4 size=$5
-if [ -d "$path" ]; then echo "$path: is a folder" >&2; exit 1; fi
-if [ -L "$path" ]; then echo "$path: is a symbolic link" >&2; exit 1; fi
-if [ -e "$path" ]; then
-  [ -n "$mode" ] || mode=$(stat -c %a -- "$path") || exit 1
-  [ -n "$owner" ] || owner=$(stat -c %u:%g -- "$path") || exit 1
-fi
+new=$1 size=$2
 exec 3>"$new" || exit 1
 trap 'rm -f -- "$new"' EXIT
-cat >&3 || exit 1
+chmod 600 /proc/self/fd/3 && cat >&3 || exit 1
 if [ "$(($(wc -c <"$new")))" -ne "$size" ]; then echo "$new: cut short" >&2; exit 1; fi
-if [ -n "$owner" ]; then chown -- "$owner" /proc/self/fd/3 || exit 1; fi
-chmod -- "${mode:-600}" /proc/self/fd/3 || exit 1
 trap - EXIT
-"""
-_PUT: Final = """\
-check() {
-  while [ $# -gt 0 ]; do
-    if [ ! -f "$1" ]; then echo "$1: is not there" >&2; exit 1; fi
-    if [ -d "$2" ]; then echo "$2: is a folder" >&2; exit 1; fi
-    shift 2
-  done
-}
-check "$@"
-while [ $# -gt 0 ]; do mv -f -- "$1" "$2" || exit 1; shift 2; done
 """
 
 
@@ -131,35 +110,15 @@ class RemoteFiles(ABC):
         listed = result.required(f"cannot list {printable(folder)}", "read")
         return tuple(sorted(name for name in listed.decode("utf-8", "replace").split("\0") if name))
 
-    def stage(
-        self, path: str, content: bytes, *, as_root: bool, mode: str | None, owner: str | None
-    ) -> str:
+    def stage(self, path: str, content: bytes, *, as_root: bool) -> str:
         """See `shell.Shell`; raises DeviceRefused with the host's words when it is not written."""
-        if mode is not None and not _MODE.fullmatch(mode):
-            raise ValueError(f"no mode: {mode!r}")
-        if owner is not None and not _OWNER.fullmatch(owner):
-            raise ValueError(f"no owner: {owner!r}")
         if len(content) > CONTENT_LIMIT:
             raise ValueError("too much for one file")
         folder, _, name = checked_path(path).rpartition("/")
         staged = checked_path(f"{folder}/.{name}{STAGED}{secrets.token_hex(8)}")
-        result = self._sh(
-            _STAGE,
-            *(path, staged, mode or "", owner or "", str(len(content))),
-            as_root=as_root,
-            stdin=content,
-        )
+        result = self._sh(_STAGE, staged, str(len(content)), as_root=as_root, stdin=content)
         result.required(f"cannot write {printable(path)}", "write")
         return staged
-
-    def put(self, staged: Mapping[str, str], *, as_root: bool) -> None:
-        """See `shell.Shell`."""
-        if not staged:
-            return
-        words = [checked_path(path) for pair in staged.items() for path in pair]
-        result = self._sh(_PUT, *words, as_root=as_root)
-        paths = printable(", ".join(staged.values()))
-        result.required(f"cannot put {paths} in place", "write")
 
     def remove(self, paths: Sequence[str], *, as_root: bool) -> None:
         """See `shell.Shell`."""

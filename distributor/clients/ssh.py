@@ -16,7 +16,7 @@ from distributor.clients.shell import COMMAND_SECONDS, OUTPUT_LIMIT, Result
 from distributor.clients.ssh_connection import Connection, connect, search
 from distributor.clients.ssh_exchange import Exchange
 from distributor.clients.ssh_login import SshAccount, log_in
-from distributor.clients.sudo import SudoDialogue
+from distributor.clients.sudo import RootBySudo
 from distributor.model.errors import HostError, ProtocolError, Unreachable
 from distributor.model.host_keys import HostKey, HostKeyTrust
 from distributor.model.hosts import SocketAddress
@@ -61,6 +61,7 @@ class SshSession(RemoteFiles):
         self._jump = jump
         self._connection: Connection | None = None
         self._uid: int | None = None
+        self._sudo = RootBySudo(account, str(address))
 
     def __enter__(self) -> Self:
         try:
@@ -120,21 +121,13 @@ class SshSession(RemoteFiles):
         Raises AuthRefused when sudo refuses, ProtocolError when the account has no shell or the
         command wrote more than `OUTPUT_LIMIT`.
         """
-        connection = self._connection
-        if connection is None:
-            raise ValueError("the session is not signed in")
-        by_sudo = as_root and not self.is_root
-        sudo = SudoDialogue(self._account)
-        token = secrets.token_hex(16)
-        line = command_line(command, token, sudo.kind if by_sudo else Sudo.NOT)
-        dialogue = Dialogue(token, OUTPUT_LIMIT)
-        with connection.wire.within(seconds, _WIRE_BYTES):
-            Exchange(connection, line, dialogue).run(stdin, sudo.password)
+        way = Sudo.NOT
+        if as_root and not self.is_root:
+            way = self._sudo.way(self._attempt)
+        dialogue = self._exchange(command, way, seconds, stdin)
         log.debug("ssh step=command begun=%s status=%s", dialogue.has_begun, dialogue.status)
         if not dialogue.has_begun:
-            if by_sudo and dialogue.has_shell and connection.transport.is_active():
-                raise sudo.refused(str(self._address), dialogue)
-            raise self._not_begun(connection, dialogue)
+            raise self._sudo.refused(dialogue)
         if dialogue.is_too_much:
             raise ProtocolError(
                 f"{self._address}: a command wrote more than {OUTPUT_LIMIT >> 10} KiB",
@@ -143,6 +136,30 @@ class SshSession(RemoteFiles):
             )
         status = dialogue.status if dialogue.has_ended else None
         return Result(status, dialogue.stdout, dialogue.stderr)
+
+    def _attempt(self, way: Sudo) -> Dialogue:
+        """Return what sudo made of a command that does nothing."""
+        return self._exchange(["true"], way, COMMAND_SECONDS)
+
+    def _exchange(
+        self, command: Sequence[str], way: Sudo, seconds: float, stdin: bytes = b""
+    ) -> Dialogue:
+        """Return what came back of a command that began, or that sudo did not run."""
+        connection = self._connection
+        if connection is None:
+            raise ValueError("the session is not signed in")
+        token = secrets.token_hex(16)
+        dialogue = Dialogue(token, OUTPUT_LIMIT)
+        exchange = Exchange(connection, command_line(command, token, way), dialogue)
+        with connection.wire.within(seconds, _WIRE_BYTES):
+            if way is Sudo.TO_CHECK:
+                exchange.check(self._sudo.password)
+            else:
+                exchange.run(stdin, self._sudo.password if way is Sudo.BY_PASSWORD else None)
+        by_sudo = way is not Sudo.NOT and dialogue.has_shell and connection.transport.is_active()
+        if not (dialogue.has_begun or by_sudo):
+            raise self._not_begun(connection, dialogue)
+        return dialogue
 
     def _not_begun(self, connection: Connection, dialogue: Dialogue) -> HostError:
         """Return why a command did not run at all."""

@@ -7,7 +7,7 @@ box. What several folders hold alike comes once.
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from distributor.model.errors import ProtocolError
@@ -126,7 +126,7 @@ class Survey:
     default: bytes | None
     folders: Mapping[str, Mapping[str, SeenFile]]
     """Every folder of the archive and of services, with its files by name."""
-    contents: Mapping[str, bytes | None]
+    contents: Mapping[str, bytes | None] = field(repr=False)
     """Certificate files by digest; None for one that could not be read."""
     public_keys: Mapping[str, bytes | None]
     """PEM of the public key of private keys' files by digest; None where there is none."""

@@ -1,5 +1,6 @@
 """How a file of the state folder is written and read."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -80,6 +81,27 @@ def create(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def create_once(path: Path, content: bytes) -> None:
+    """Write a file whole, unless it is there: whoever comes second leaves what the first wrote.
+
+    Raises StateError when it cannot be written.
+    """
+    make_folder(path.parent)
+    temporary = temporary_for(path)
+    try:
+        try:
+            create(temporary, content)
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(temporary)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StateError(
+            f"cannot write {path}: {error.strerror}", hint="check the disk and the folder's owner"
+        ) from error
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -32,6 +32,7 @@ from distributor.targets.dsm_files import (
     heals,
     holds,
     left,
+    may_restore,
     new_files,
     notes_on,
     overwritten,
@@ -42,7 +43,7 @@ from distributor.targets.dsm_files import (
 )
 from distributor.targets.dsm_reload import Reload
 from distributor.targets.dsm_tree import Tree, observed_state, owed_in, tree_of
-from distributor.targets.remote_lock import RemoteLock
+from distributor.targets.remote_lock import Controller, RemoteLock
 from distributor.targets.remote_set import Kept, NewFile, RemoteSet, mark_of
 from distributor.targets.synowebapi import Synowebapi
 
@@ -66,7 +67,7 @@ class DiskstationSsh:
         find_bundle: FindBundle,
         now: Callable[[], datetime],
         *,
-        controller: str,
+        controller: Callable[[], Controller],
     ) -> None:
         self._host = host
         self._access = access
@@ -83,7 +84,7 @@ class DiskstationSsh:
     def open(self) -> Iterator["DiskstationSshSession"]:
         """Sign in for as long as the context lasts."""
         with self._connect() as shell:
-            lock = RemoteLock(shell, OWN_FOLDER, self._controller, as_root=True)
+            lock = RemoteLock(shell, OWN_FOLDER, self._controller, self._host.name, as_root=True)
             try:
                 yield DiskstationSshSession(self._access, shell, lock, self._find_bundle, self._now)
             finally:
@@ -164,9 +165,7 @@ class DiskstationSshSession:
         require_as_planned(plan, observed_state(tree, self._served))
         folders = touched(plan, tree)
         self._set.begin(one.path for one in folders)
-        self._set.keep(
-            mark_of(plan.observed), self._now(), paths_to_keep(folders, by_dsm=self._by_dsm)
-        )
+        self._set.keep(mark_of(plan.observed), paths_to_keep(folders, by_dsm=self._by_dsm))
         if self._by_dsm:
             self._entries.bring(plan, bundles)
             self._reload.settle(tree.owed & {entry.id for entry in overwritten(plan)})
@@ -188,7 +187,7 @@ class DiskstationSshSession:
         Where that is gone, the controller's own copies of the pairs take its place.
         """
         self._lock.take()
-        kept = self._set.kept(snapshot.copy)
+        kept = self._set.kept(snapshot.copy, may_restore)
         failure: DistributorError | None = None
         if self._by_dsm:
             pairs = self._differing(snapshot) if kept is None else {}

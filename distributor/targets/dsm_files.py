@@ -14,7 +14,7 @@ from distributor.model.plan import Plan
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import CERTIFICATE, DEFAULT, Address, State
 from distributor.model.text import printable
-from distributor.protocol.dsm_info import ARCHIVE
+from distributor.protocol.dsm_info import ARCHIVE, CERTIFICATES, PACKAGES
 from distributor.protocol.dsm_survey import BESIDE, PAIRS
 from distributor.targets.dsm_folder import Folder
 from distributor.targets.dsm_tree import Tree
@@ -101,6 +101,13 @@ def paths_to_keep(folders: Iterable[Folder], *, by_dsm: bool) -> tuple[str, ...]
     """Return every file that a change of these folders may make, replace or remove."""
     names = (*PAIRS, *BESIDE) if by_dsm else _SINGLE
     return (*(f"{one.path}/{name}" for one in folders for name in names), *RECORDS)
+
+
+def may_restore(path: str) -> bool:
+    """Tell whether a path that a copy names is one that `paths_to_keep` gives on some box."""
+    folder, _, name = path.rpartition("/")
+    below = folder.startswith((f"{ARCHIVE}/", f"{CERTIFICATES}/", f"{PACKAGES}/"))
+    return path in RECORDS or (below and name in {*PAIRS, *BESIDE})
 
 
 def new_files(folder: Folder, bundle: Bundle) -> dict[str, NewFile | None]:

@@ -87,7 +87,7 @@ class CheckTools:
         with shell_of(host, store, self.workshop.logins)() as shell:
             return look_inside(
                 shell,
-                needs_root=lambda: writes_as_root(host, shell),
+                needs_root=lambda: writes_as_root(host, shell, store),
                 paths=paths,
                 commands=commands,
                 believed_by=trust.basis,

@@ -35,6 +35,7 @@ from distributor.targets.diskstation_api import DiskstationApi
 from distributor.targets.diskstation_ssh import DiskstationSsh
 from distributor.targets.pem_files import pem_files
 from distributor.targets.pem_set import PemSet, Place
+from distributor.targets.remote_lock import Controller
 from distributor.targets.router_api import RouterApi
 from distributor.targets.router_ssh import RouterSsh
 from distributor.targets.ssh_files import SshFiles
@@ -65,16 +66,16 @@ def _diskstation_ssh(host: Host, _held: Certificates, store: Store, logins: Logi
         shell_of(host, store, logins),
         store.bundles.by_leaf,
         utc_now,
-        controller=_installation(store),
+        controller=_controller(store),
     )
 
 
 def _router_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
-    return RouterSsh(host, shell_of(host, store, logins), utc_now, controller=_installation(store))
+    return RouterSsh(host, shell_of(host, store, logins), utc_now, controller=_controller(store))
 
 
 def _files_ssh(host: Host, _held: Certificates, store: Store, logins: Logins) -> Target:
-    return SshFiles(host, shell_of(host, store, logins), utc_now, controller=_installation(store))
+    return SshFiles(host, shell_of(host, store, logins), utc_now, controller=_controller(store))
 
 
 MakeTarget = Callable[[Host, Certificates, Store, Logins], Target]
@@ -98,18 +99,18 @@ def shell_of(
     return lambda: logins.ssh(host, access, trust)
 
 
-def writes_as_root(host: Host, shell: Shell) -> bool:
+def writes_as_root(host: Host, shell: Shell, store: Store) -> bool:
     """Tell whether a delivery to a host by SSH takes root; raises why that is not to be had."""
     if host.files is None:
         return True
     files = pem_files(host.files)
     place = Place(files=files, folder=folder_of(files[0].path), owner=host.files.owner)
-    return PemSet(host.name, shell, place, "").needs_root()
+    return PemSet(host.name, shell, place, _controller(store)).needs_root()
 
 
-def _installation(store: Store) -> str:
-    """Return what tells this installation from others that work on the same hosts."""
-    return f"{platform.node()}:{store.folder.resolve()}"
+def _controller(store: Store) -> Callable[[], Controller]:
+    """Return what tells this installation from others that work on the same hosts, when asked."""
+    return lambda: Controller(store.installation.id(), platform.node())
 
 
 @dataclass(frozen=True, slots=True)

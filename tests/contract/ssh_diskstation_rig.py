@@ -21,6 +21,7 @@ from distributor.model.secret import Secret
 from distributor.store import Store
 from distributor.targets.contract import Target
 from distributor.targets.diskstation_ssh import DiskstationSsh
+from distributor.targets.remote_lock import Controller
 from tests.certs import NOW
 from tests.contract import ssh_diskstation_meddling as meddling
 from tests.contract.cut_shell import CutShell, Cutter
@@ -106,7 +107,7 @@ class SshDiskstationRig(Rig):
             self.connect,
             self.store.bundles.by_leaf,
             lambda: datetime.now(UTC),
-            controller=f"here:{self.store.folder}",
+            controller=lambda: Controller(self.store.installation.id(), self.store.folder.name),
         )
 
     def connect(self) -> CutShell:

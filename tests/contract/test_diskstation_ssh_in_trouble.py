@@ -263,7 +263,8 @@ def test_another_controller_at_work_is_named_and_nothing_is_changed(
         outcome = act.run()
     assert outcome.status == "failed", outcome.error
     assert isinstance(error_of(outcome), Busy)
-    assert f"here:{other.store.folder}" in error_of(outcome).message
+    assert "another controller has" in error_of(outcome).message
+    assert "cellar by other" in error_of(outcome).message
     assert other.plan(other.inspect()).is_noop
     assert f"{OWN}/lock" not in rig.box.files(OWN)
 

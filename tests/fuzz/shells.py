@@ -19,7 +19,7 @@ from distributor.protocol.dsm_info import ARCHIVE, CERTIFICATES, BoundService
 from distributor.targets.contract import Target as Driver
 from distributor.targets.diskstation_ssh import DiskstationSsh
 from distributor.targets.dsm_reload import Reload
-from distributor.targets.remote_lock import RemoteLock
+from distributor.targets.remote_lock import Controller, RemoteLock
 from distributor.targets.remote_set import RemoteSet, mark_of
 from distributor.targets.router_ssh import RouterSsh
 from distributor.targets.ssh_files import SshFiles
@@ -113,16 +113,28 @@ def _files(data: bytes) -> None:
         lambda shell: shell.read("/etc/passwd", as_root=False),
         lambda shell: account_of(shell, ["/etc"]),
         lambda shell: _lock(shell).take(),
-        lambda shell: RemoteSet(shell, _lock(shell), _FOLDER, as_root=True).kept(mark_of(_NOTHING)),
-        lambda shell: Synowebapi(shell, _lock(shell), _FOLDER).certificates(),
-        lambda shell: Reload(shell, _lock(shell), packages=True).run("dsm7", (_SERVICE,)),
+        lambda shell: RemoteSet(shell, _taken(shell), _FOLDER, as_root=True).kept(
+            mark_of(_NOTHING), lambda _: True
+        ),
+        lambda shell: Synowebapi(shell, _taken(shell), _FOLDER).certificates(),
+        lambda shell: Reload(shell, _taken(shell), packages=True).run("dsm7", (_SERVICE,)),
     ):
         with only(DistributorError):
             use(_Scripted(data))
 
 
+def _taken(shell: Shell) -> RemoteLock:
+    lock = _lock(shell)
+    lock.take()
+    return lock
+
+
+def _us() -> Controller:
+    return Controller("0123456789abcdef", "us")
+
+
 def _lock(shell: Shell) -> RemoteLock:
-    return RemoteLock(shell, _FOLDER, "controller", as_root=True)
+    return RemoteLock(shell, _FOLDER, _us, "attic", as_root=True)
 
 
 _NOTHING: Final = State({})
@@ -133,12 +145,12 @@ _LOOKED: Final = b"0\n41ed 0 0 4096 root:root\n" + b"81a4 0 0 900 root:root\n" *
 
 
 def _said() -> tuple[bytes, ...]:
-    kept = f"20261121T020000.000000Z-{mark_of(_NOTHING)}\0".encode()
+    kept = f"copies/00000001-0123456789ab-{mark_of(_NOTHING)}\n".encode()
     return (
         b"0\n81a4 0 0 900 root:root\n-\n",
-        b"0\n" + kept + _BETWEEN + b"0\n0\t/srv/certs/full.pem\n-\t/srv/certs/key.pem\n",
+        b"0\n" + kept + b"0\t/srv/certs/full.pem\n-\t/srv/certs/key.pem\n",
         b"0\n1000\ncerts\n1000 100\nusers\nyes\n",
-        b"75\n1790000000\nother controller\n",
+        b"75\n1790000000\ntheirs\nid tag other controller\n",
         b"1\nsudo: a password is required\n",
         b"0\n" + next(one for one in devices._answers() if b"valid_till" in one),
     )
@@ -190,20 +202,20 @@ TARGETS: Final[Mapping[str, Target]] = {
     "shell-files": Target(harness=_files, samples=_said, takes=False),
     "shell-pem-host": Target(
         harness=_inspected(
-            lambda connect: SshFiles(_host("files"), connect, lambda: NOW, controller="us")
+            lambda connect: SshFiles(_host("files"), connect, lambda: NOW, controller=_us)
         ),
         samples=_of_files,
     ),
     "shell-router": Target(
         harness=_inspected(
-            lambda connect: RouterSsh(_host("router"), connect, lambda: NOW, controller="us")
+            lambda connect: RouterSsh(_host("router"), connect, lambda: NOW, controller=_us)
         ),
         samples=_of_a_router,
     ),
     "shell-diskstation": Target(
         harness=_inspected(
             lambda connect: DiskstationSsh(
-                _host("diskstation"), _ACCESS, connect, lambda _: None, lambda: NOW, controller="us"
+                _host("diskstation"), _ACCESS, connect, lambda _: None, lambda: NOW, controller=_us
             )
         ),
         samples=_of_a_diskstation,

@@ -1,17 +1,15 @@
 """What a host's programs print that they should not ends in an error of ours."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import pytest
 
 from distributor.clients.remote_files import RemoteFiles
 from distributor.clients.shell import COMMAND_SECONDS, Result
 from distributor.model.errors import Busy, DeviceRefused, ProtocolError
-from distributor.targets.remote_lock import _BUSY, RemoteLock
+from distributor.targets.remote_lock import Controller, RemoteLock
+from distributor.targets.remote_scripts import BUSY
 from distributor.targets.remote_set import RemoteSet
-
-WHO: Final = "controller"
 
 
 class Saying(RemoteFiles):
@@ -56,32 +54,40 @@ def test_an_owner_whose_name_is_no_text_has_one_all_the_same() -> None:
     assert facts.owner == "ro\ufffdot:root"
 
 
+def lock_on(host: Saying) -> RemoteLock:
+    return RemoteLock(host, "/run/x", lambda: Controller("0" * 16, "us"), "attic", as_root=False)
+
+
+def held(told: str) -> RemoteLock:
+    return lock_on(Saying(told.encode(), BUSY))
+
+
 @pytest.mark.parametrize("since", ["9" * 30, "9" * 5000, "\u00b2", "253402300800", "soon"])
 def test_a_lock_of_no_time_is_a_lock(since: str) -> None:
-    lock = RemoteLock(Saying(f"{since}\nthem\n".encode(), _BUSY), "/run/x", WHO, as_root=False)
+    lock = held(f"{since}\ntheirs\nid tag them\n")
     with pytest.raises(Busy, match="last seen lately by the host's clock: them"):
         lock.take()
 
 
 def test_a_lock_tells_when_it_was_seen() -> None:
-    lock = RemoteLock(Saying(b"1790000000\nthem", _BUSY), "/run/x", WHO, as_root=False)
+    lock = held("1790000000\ntheirs\nid tag them")
     with pytest.raises(Busy, match="last seen at 2026-09-21T14:13:20Z by"):
         lock.take()
 
 
 def test_what_a_host_calls_its_files_is_shown_as_text() -> None:
-    name = "20261121\ufeffT020000.000000Z-mark"
-    host = Saying(f"{name}\0".encode())
-    kept = RemoteSet(host, RemoteLock(host, "/run/x", WHO, as_root=False), "/run/x", as_root=False)
+    name = "copies/00000001\ufeff-abc-mark"
+    host = Saying(f"{name}\n".encode())
+    lock = lock_on(host)
+    lock.take()
     with pytest.raises(ProtocolError) as caught:
-        kept.kept("mark")
+        RemoteSet(host, lock, "/run/x", as_root=False).kept("mark", lambda _: True)
     assert str(caught.value).isprintable()
     for use in (
         lambda path: Saying(b"", 1).read(path, as_root=False),
         lambda path: Saying(b"", 1).names(path, as_root=False),
         lambda path: Saying(b"", 1).remove([path], as_root=False),
-        lambda path: Saying(b"", 1).put({path: path}, as_root=False),
-        lambda path: Saying(b"", 1).stage(path, b"", as_root=False, mode=None, owner=None),
+        lambda path: Saying(b"", 1).stage(path, b"", as_root=False),
     ):
         with pytest.raises(DeviceRefused) as refused:
             use(f"/etc/{name}")
