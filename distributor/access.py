@@ -24,6 +24,7 @@ from distributor.model.errors import AuthRefused, Interrupted
 from distributor.model.host_keys import HostKeyTrust, host_key_trust_of, jump_trust_of
 from distributor.model.hosts import ApiAccess, Host, SecretRef, SocketAddress, SshAccess
 from distributor.model.secret import DeviceToken, Secret
+from distributor.model.state import LEAF
 from distributor.model.text import printable
 from distributor.model.times import rfc3339
 from distributor.model.trust import PinnedLeaf, Trust, own_leaf, trust_of
@@ -193,11 +194,11 @@ def trust_for(
 ) -> Trust:
     """Return whom to believe that it is `host`; raises Untrusted when there is no basis.
 
-    On top of the basis stand the leaves that this delivery may bring: the new one, and the one that
-    a cut or undone change brings back; and the leaf that a person pinned for this host, which is
-    its own even after a delivery. Only the usual roots vouch for a host that is
-    not pinned: a certificate's `ca_bundle` says where a delivered chain is to end, which for a CA
-    to rehearse with may be a root whose key everybody has; it never says whom to send a password.
+    On top of the basis stand the leaves that this delivery may bring: the new one, and those that a
+    cut or undone change brought or brings back; and the leaf that a person pinned for this host,
+    which is its own even after a delivery. Only the usual roots vouch for a host that is not
+    pinned: a certificate's `ca_bundle` says where a delivered chain is to end, which for a CA to
+    rehearse with may be a root whose key everybody has; it never says whom to send a password.
     """
     pinned = store.trust.pinned(host.name) if access.tls_pin is None else None
     verified = None
@@ -232,10 +233,11 @@ def pin_of(leaf: x509.Certificate, *, by: str) -> PinnedLeaf:
 
 
 def _earlier_leaves(host: Host, access: ApiAccess, store: Store) -> set[str]:
-    """Return what the host may serve again: by a person's word, or by a rollback.
+    """Return what the host may serve again: by a person's word, by a rollback, or by a cut change.
 
-    The leaf before the last change counts until a delivery was proved after it, and again while it
-    is being put back. At other times it would let in whoever has an old key.
+    The leaf before the last change, and what that was to bring, count until a delivery was proved
+    after it, and again while it is being put back. At other times they would let in whoever has an
+    old key.
     """
     person = store.trust.by_person(host.name) if access.tls_pin is None else None
     leaves = {person.leaf} if person is not None else set()
@@ -243,6 +245,8 @@ def _earlier_leaves(host: Host, access: ApiAccess, store: Store) -> set[str]:
     if last is not None and (proved is None or last.taken > proved.since or last.undoing):
         before = own_leaf(last.before)
         leaves |= {before} if before is not None else set()
+        brought = (facts.get(LEAF) for facts in last.after.facts.values())
+        leaves |= {leaf for leaf in brought if isinstance(leaf, str)}
     return leaves
 
 

@@ -26,8 +26,8 @@ DAMAGED: Final = (
     RecursionError,
 )
 """What reading the content of a file raises that is not as it was written."""
-_OWN: Final = ".ledger.json."
-"""Begins that of the one file beside the folders that is written under the lock alone."""
+_OWN: Final = (".ledger.json.", ".trust.toml.", ".holds.toml.", ".secrets.toml.")
+"""Begin those of the files beside the folders that are written under the lock alone."""
 LEFTOVER_SECONDS: Final = 86_400.0
 """A temporary file older than this is of a process that was killed: a write takes milliseconds."""
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}")
@@ -36,12 +36,15 @@ _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}")
 def make_folder(folder: Path) -> None:
     """Create `folder` and what is missing above it, readable by the owner alone.
 
-    Raises StateError when it cannot be made, or when others may enter a folder that was there.
+    What is made outlives a power cut, so that what lies in it does. Raises StateError when it
+    cannot be made, or when others may enter a folder that was there.
     """
     try:
         for missing in reversed([folder, *folder.parents]):
             if not missing.exists():
                 missing.mkdir(mode=FOLDER_MODE, exist_ok=True)
+                if os.access(missing.parent, os.R_OK):  # that of the first may be another's
+                    sync_folder(missing.parent)
         mode = folder.stat().st_mode
     except OSError as error:
         raise StateError(

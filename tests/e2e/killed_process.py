@@ -1,32 +1,37 @@
 """The command, ended by a signal at one named moment of its work; it knows nothing of that.
 
-    python -P killed_process.py STATE TRACE SIGNAL MOMENT ARGUMENT...
+    python -P killed_process.py STATE TRACE SIGNAL MOMENT HOSTS ARGUMENT...
 
 A moment is an event and its ordinal, such as `got newOrder 1`. Below the folder STATE: `write
 FILE`, `rename FILE`, `remove FILE`, `mkdir FOLDER` (about to be done). At the CA: `send RESOURCE`
 (about to be sent), then `got RESOURCE`, or `refused RESOURCE` for an error (the answer is here and
-not used yet). At nameservers: `send` and `got`, with `TXT-add`, `TXT-delete` or `query TYPE`. The
-last is `exit`. Between two events nothing changes outside the process, so being ended at one of
-them is the same as being ended anywhere since the one before.
+not used yet). At nameservers: `send` and `got`, with `TXT-add`, `TXT-delete` or `query TYPE`. At a
+host by its Web API: `send HOST API.METHOD`, then `sent` (all of it is on its way, and no answer is
+read), then `got`. At a host by SSH: `send HOST command`, then `half` where the command reads
+something (one half of that was sent), then `sent`, then `got`. The last is `exit`. Between two
+events nothing changes outside the process, so being ended at one of them is the same as being ended
+anywhere since the one before.
 
 Every moment is written to TRACE, with the status and Location of an answer. With "" for MOMENT
-nothing else happens.
+nothing else happens. HOSTS has the names of hosts by port: `5001/https=attic 22/ssh=cellar`.
 """
 
+import http.client
 import os
 import re
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import dns.message
 import dns.query
 import dns.rdatatype
 import dns.update
+import paramiko
 import requests
 
 RESOURCES = {
@@ -54,7 +59,7 @@ FILE_EVENTS = {
     "os.rmdir": ("rmdir", 0, 1),
 }
 """By Python's audit event: our word, and which arguments are the path and its folder's number."""
-RANDOM = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}|[0-9a-f]{12,}")
+RANDOM = re.compile(r"\d{8}T\d{6}(\.\d{6})?Z(-[0-9a-f]{12})?|[0-9a-f]{12,}")
 """What is different from run to run in a file's name: times, fingerprints, random marks."""
 
 
@@ -98,22 +103,80 @@ def watch_files(moments: Moments, state: str) -> None:
     sys.addaudithook(told)
 
 
-def watch_requests(moments: Moments) -> None:
+def watch_requests(moments: Moments, hosts: Mapping[int, str]) -> None:
     """Tell of every HTTP request and its answer."""
     send = requests.Session.send
+    read_answer = http.client.HTTPConnection.getresponse
+    under_way = threading.local()
 
     def watched(
         session: requests.Session, request: requests.PreparedRequest, **options: Any
     ) -> requests.Response:
-        first = urlsplit(request.url or "").path.split("/")[1]
-        resource = RESOURCES.get(first, first)
+        resource, under_way.at_host = _resource(request, hosts)
         moments.meet(f"send {resource}")
+        under_way.resource = resource
         answer = send(session, request, **options)
         event = f"got {resource}" if answer.ok else f"refused {resource}"
         moments.meet(event, str(answer.status_code), answer.headers.get("Location", ""))
         return answer
 
+    def about_to_read(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        if getattr(under_way, "at_host", False):
+            moments.meet(f"sent {under_way.resource}")
+        return read_answer(connection)
+
     requests.Session.send = watched  # type: ignore[assignment,method-assign]  # from outside
+    http.client.HTTPConnection.getresponse = about_to_read  # type: ignore[method-assign,assignment]
+
+
+def _resource(request: requests.PreparedRequest, hosts: Mapping[int, str]) -> tuple[str, bool]:
+    """Return what is asked for, and whether a host is asked."""
+    parts = urlsplit(request.url or "")
+    first = parts.path.split("/")[1]
+    if first != "webapi":
+        return RESOURCES.get(first, first), False
+    form = request.body.decode() if isinstance(request.body, bytes) else request.body
+    asked = parse_qs(parts.query) or parse_qs(form if isinstance(form, str) else "")
+    api = asked["api"][0].rpartition(".")[2]
+    return f"{hosts[parts.port or 443]} {api}.{asked['method'][0]}", True
+
+
+def watch_commands(moments: Moments, hosts: Mapping[int, str]) -> None:
+    """Tell of every command over SSH: before it, while it reads, and when it has ended."""
+    from distributor.clients.ssh import SshSession
+    from distributor.clients.ssh_exchange import Exchange
+
+    run, send, end = SshSession.run, Exchange._send, paramiko.Channel.shutdown_write
+    under_way = threading.local()
+
+    def watched(session: SshSession, command: Sequence[str], **options: Any) -> Any:
+        under_way.name = f"{hosts[session._address.port]} command"
+        moments.meet(f"send {under_way.name}", *_shown(command))
+        result = run(session, command, **options)
+        moments.meet(f"got {under_way.name}", str(result.status), "")
+        return result
+
+    def halved(exchange: Exchange, channel: Any, data: bytes) -> None:
+        if not exchange._dialogue.has_begun:  # the password
+            return send(exchange, channel, data)
+        middle = len(data) // 2
+        send(exchange, channel, data[:middle])
+        if data:
+            moments.meet(f"half {under_way.name}")
+        return send(exchange, channel, data[middle:])
+
+    def ended(channel: paramiko.Channel) -> None:
+        end(channel)
+        moments.meet(f"sent {under_way.name}")
+
+    SshSession.run = watched  # type: ignore[method-assign,assignment]  # from outside
+    Exchange._send = halved  # type: ignore[method-assign,assignment]  # from outside
+    paramiko.Channel.shutdown_write = ended  # type: ignore[method-assign,assignment]  # from outside
+
+
+def _shown(command: Sequence[str]) -> tuple[str, str]:
+    """Return the command as one line, for a reader of the trace."""
+    return "", " ".join(" ".join(command).split())[-160:]
 
 
 def watch_nameservers(moments: Moments) -> None:
@@ -141,11 +204,15 @@ def _matter(message: dns.message.Message) -> str:
     return f"query {dns.rdatatype.to_text(message.question[0].rdtype)}"
 
 
-def main(state: str, trace: str, number: str, goal: str, *arguments: str) -> None:
+def main(state: str, trace: str, number: str, goal: str, hosts: str, *arguments: str) -> None:
     moments = Moments(trace, goal, int(number))
+    named = [re.fullmatch(r"(\d+)/(ssh|https)=(.+)", one) for one in hosts.split()]
+    by_port = {int(one[1]): one[3] for one in named if one}
     watch_files(moments, state)
-    watch_requests(moments)
+    watch_requests(moments, by_port)
     watch_nameservers(moments)
+    if any(one[2] == "ssh" for one in named if one):
+        watch_commands(moments, by_port)
     from distributor.cli.main import main as command
 
     try:

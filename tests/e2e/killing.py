@@ -146,7 +146,7 @@ ca_bundle = '{self.authority.root}'
         No bit of the file modes is masked, so that each is the one that the command asked for.
         """
         trace = self.folder / f"trace-{len(self.runs)}"
-        words = [str(self.state), str(trace), str(int(by)), moment]
+        words = [str(self.state), str(trace), str(int(by)), moment, ""]
         command = ["-i", str(self.folder / "inventory.toml"), "--state", str(self.state)]
         done = subprocess.run(
             [sys.executable, "-P", str(LAUNCHER), *words, *command, "issue", *options],
@@ -159,7 +159,7 @@ ca_bundle = '{self.authority.root}'
             umask=0,
             check=False,
         )
-        run = Run(done.returncode, done.stdout, done.stderr, _events(trace))
+        run = Run(done.returncode, done.stdout, done.stderr, events_in(trace))
         self.runs.append(run)
         return run
 
@@ -199,7 +199,7 @@ ca_bundle = '{self.authority.root}'
         found = [*self._about_the_store(), *self._about_the_ca(orders, valid)]
         if left := self.txt():
             found.append(f"{len(left)} TXT left in the zone")
-        if under_way := [name for name in self.files("orders") if not _is_hidden(name)]:
+        if under_way := [name for name in self.files("orders") if not is_hidden(name)]:
             found.append(f"an order is still under way: {under_way}")
         open_to_others = [
             str(path.relative_to(self.state))
@@ -210,7 +210,7 @@ ca_bundle = '{self.authority.root}'
 
     def litter(self) -> list[str]:
         """What nobody will read any more: temporary files, and versions that were saved in part."""
-        found = [name for name in self.files("") if _is_hidden(name)]
+        found = [name for name in self.files("") if is_hidden(name)]
         current = self._version()
         whole = {path.name for path in current.iterdir()}
         versions = [path for path in current.parent.iterdir() if path.is_dir()]
@@ -231,7 +231,7 @@ ca_bundle = '{self.authority.root}'
     def at_the_ca(self) -> Iterator[tuple[client.ClientV2, PatientNetwork]]:
         """Speak to the CA as the account of the state folder; it has to have exactly one."""
         files = self.files("accounts").items()
-        keys = [key for name, key in files if b"PRIVATE KEY" in key and not _is_hidden(name)]
+        keys = [key for name, key in files if b"PRIVATE KEY" in key and not is_hidden(name)]
         assert len(keys) == 1, f"{len(keys)} account keys"
         network = PatientNetwork(
             JWKEC(key=load_pem_private_key(keys[0], password=None)),
@@ -328,7 +328,8 @@ ca_bundle = '{self.authority.root}'
         path.write_text(text, encoding="utf-8")
 
 
-def _events(trace: Path) -> tuple[Event, ...]:
+def events_in(trace: Path) -> tuple[Event, ...]:
+    """Return the events that killed_process.py wrote down."""
     found = []
     for line in trace.read_text(encoding="utf-8").splitlines():
         moment, *told = line.split("\t")
@@ -337,5 +338,6 @@ def _events(trace: Path) -> tuple[Event, ...]:
     return tuple(found)
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Tell whether a file of the state folder is one that is not in place yet."""
     return any(part.startswith(".") for part in Path(name).parts)

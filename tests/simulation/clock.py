@@ -16,6 +16,10 @@ class Clock:
     def now(self) -> datetime:
         return self.time
 
+    def seconds(self) -> float:
+        """Return it as seconds since 1970."""
+        return self.time.timestamp()
+
     def pass_by(self, span: timedelta) -> datetime:
         self.time += span
         return self.time

@@ -5,7 +5,7 @@ that strangers use too, and by buckets that only our own requests fill, which te
 have known.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -138,6 +138,8 @@ class VirtualCa:
     """Certificates that were not downloaded in the run that they were issued in."""
     faults: list[str] = field(default_factory=list)
     """What befalls the next calls of this run, if anything."""
+    on_request: Callable[[str], None] = lambda _what: None
+    """Hears of each request before it arrives, and may end the process."""
 
     def lifetime(self, now: datetime) -> timedelta:
         return [lifetime for since, lifetime in self.lifetimes if since <= now][-1]
@@ -192,6 +194,7 @@ class VirtualCa:
 
     def reached(self, what: str) -> datetime:
         """Let a request arrive: time passes, or it does not get through."""
+        self.on_request(what)
         now = self.clock.pass_by(timedelta(seconds=self.random.uniform(0.1, 3)))
         fault = self.faults.pop(0) if self.faults else ""
         if fault == "killed":

@@ -74,8 +74,8 @@ class World:
         self.clock.time = at
         for ca in self.cas:
             ca.let_strangers_issue(NAMES, at)
-        held, account = self._held(), self._accounts()
-        fault, is_due = self._fault(), self._is_due(held, at)
+        held, account = self.held(), self._accounts()
+        fault, is_due = self._fault(), self.is_due(held, at)
         way = fault is None and is_due and self._way(held, account, at)
         self._note_lapse(held, at)
         if fault is not None:
@@ -87,11 +87,11 @@ class World:
             self.killed += 1
         for ca in self.cas:
             ca.faults.clear()
-        new = self._held()
+        new = self.held()
         if new is not held:
             self.renewals += 1
             self._note_if_early(held, at)
-            is_due = self._is_due(new, at)
+            is_due = self.is_due(new, at)
         if not is_due:
             self.missed.clear()
         elif way:
@@ -170,7 +170,7 @@ class World:
     def complaints(self) -> list[str]:
         return [f"{ca.url} {line}" for ca in self.cas for line in ca.complaints]
 
-    def _held(self) -> Issued | None:
+    def held(self) -> Issued | None:
         """What the store holds, as its CA knows it."""
         stored = Store(self.folder).bundles.current("home")
         if stored is None:
@@ -188,18 +188,19 @@ class World:
             return None
         return self.random.choice(("killed", "lost")), self.random.randrange(12)
 
-    def _is_due(self, held: Issued | None, at: datetime) -> bool:
+    def is_due(self, held: Issued | None, at: datetime) -> bool:
         """Tell whether any client would renew now: by the lifetime, or for an incident it saw."""
         if held is None:
             return True
         life = held.end - held.start
         if at >= held.end - life / (2 if life < SHORT_LIFE else 3):
             return True
-        ca = self._ca_of(held)
+        ca = self.ca_of(held)
         is_told = at >= held.ask_again and not ca.outages.has(at)
         return ca.has_ari and is_told and ca.incident(held, at) is not None
 
-    def _ca_of(self, held: Issued) -> VirtualCa:
+    def ca_of(self, held: Issued) -> VirtualCa:
+        """Return the CA that issued it."""
         return next(ca for ca in self.cas if held in ca.issued)
 
     def _way(self, held: Issued | None, accounts: dict[str, str], at: datetime) -> bool:
@@ -216,7 +217,7 @@ class World:
     def _note_lapse(self, held: Issued | None, at: datetime) -> None:
         if held is None:
             return
-        ca = self._ca_of(held)
+        ca = self.ca_of(held)
         end = ca.usable_until(held) if ca.has_ari else held.end
         if at <= end:
             return
@@ -226,9 +227,9 @@ class World:
 
     def _note_if_early(self, held: Issued | None, at: datetime) -> None:
         """Note a renewal that nothing asked for."""
-        if held is None or self._is_due(held, self.clock.now()):
+        if held is None or self.is_due(held, self.clock.now()):
             return
-        ca = self._ca_of(held)
+        ca = self.ca_of(held)
         start, _, _ = ca.window(held, at)
         if not ca.has_ari or start > self.clock.now():
             self.early.append(f"{at}: {held.start} to {held.end}")

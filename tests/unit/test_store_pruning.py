@@ -259,8 +259,8 @@ def test_a_compromised_version_outlives_its_successors_with_the_same_key(store: 
 def test_temporary_files_go_a_day_after_their_process_was_killed(store: Store) -> None:
     [version] = fill(store, 1)
     home = store.folder / "certificates/home"
-    old = [store.folder / ".trust.toml.0123456789ab", home / ".window.json.0123456789ab"]
-    young = [store.folder / ".trust.toml.ba9876543210", home / ".window.json.ba9876543210"]
+    old = [store.folder / ".devices.toml.0123456789ab", home / ".window.json.0123456789ab"]
+    young = [store.folder / ".devices.toml.ba9876543210", home / ".window.json.ba9876543210"]
     strangers = [store.folder / ".hidden", store.folder / ".x.0123456789aZ", home / "old.txt"]
     now = young_time = 2_000_000_000.0
     for path in (*old, *young, *strangers):
@@ -284,6 +284,9 @@ def test_what_only_the_locks_holder_writes_goes_at_once(store: Store) -> None:
         home / ".current.0123456789ab",
         orders / ".0123456789abcdef.json.0123456789ab",
         store.folder / ".ledger.json.0123456789ab",
+        store.folder / ".trust.toml.0123456789ab",
+        store.folder / ".holds.toml.0123456789ab",
+        store.folder / ".secrets.toml.0123456789ab",
     ]
     for path in left:
         path.write_text("half")
