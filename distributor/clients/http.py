@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Literal, Self, cast
@@ -20,6 +20,7 @@ from urllib3.connectionpool import HTTPSConnectionPool
 
 from distributor.clients import legacy_tls
 from distributor.clients.http_errors import FOREIGN, translate
+from distributor.clients.hurried import Direct
 from distributor.clients.tls_socket import TlsSocket
 from distributor.model.errors import ProtocolError, Unreachable
 from distributor.model.hosts import SocketAddress
@@ -41,7 +42,7 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 class PinnedHttp:
@@ -63,7 +64,7 @@ class PinnedHttp:
         self._base = f"https://{address}"
         self._address = address
         self._open = _Connections()
-        self._session = requests.Session()
+        self._session = Direct()
         self._session.trust_env = False
         # What is compressed can be small on the wire and without end in memory.
         self._session.headers["Accept-Encoding"] = "identity"

@@ -33,9 +33,13 @@ class Result:
 
     @property
     def words(self) -> str:
-        """What it wrote to stderr, else to stdout, as one line that may be shown."""
-        said = self.stderr.strip() or self.stdout.strip()
-        return printable(said.decode("utf-8", "replace")) or "no words"
+        """What it wrote to stderr, as one line that may be shown: stdout may be a key's file."""
+        return _shown(self.stderr) or "no words"
+
+    @property
+    def all_words(self) -> str:
+        """The same with stdout, for a command that is not there to tell what a file holds."""
+        return "; ".join(filter(None, map(_shown, (self.stderr, self.stdout)))) or "no words"
 
     def required(self, what: str, step: str) -> bytes:
         """Return stdout of a command that did well.
@@ -45,7 +49,7 @@ class Result:
         """
         if self.status is None:
             raise Unreachable(
-                f"{what}: the connection was lost before the command's end",
+                f"{what}: the connection was lost, or the time over, before the command's end",
                 hint="look at the host: what was begun may have been done in part",
                 step=step,
             )
@@ -104,18 +108,11 @@ class Shell(Protocol):
     def names(self, folder: str, *, as_root: bool) -> tuple[str, ...] | None:
         """Return what a folder holds, sorted; None when there is no such folder."""
 
-    def stage(
-        self, path: str, content: bytes, *, as_root: bool, mode: str | None, owner: str | None
-    ) -> str:
-        """Write `content` beside `path`, and return where; it is not in place yet.
+    def stage(self, path: str, content: bytes, *, as_root: bool) -> str:
+        """Write `content` beside `path`, and return where: the writer's own, with mode 0600.
 
-        It has `mode` (octal digits) and `owner` (`user` or `user:group`), or for None what the file
-        at `path` has; where there is none, 0600 and the writer's own. Refused where a folder or a
-        symbolic link is at `path`. All of it is there, or nothing.
+        All of it is there, or nothing.
         """
-
-    def put(self, staged: Mapping[str, str], *, as_root: bool) -> None:
-        """Rename staged files to the paths that they are for, back to back, in this order."""
 
     def remove(self, paths: Sequence[str], *, as_root: bool) -> None:
         """Remove files that are there."""
@@ -140,6 +137,10 @@ def checked_path(text: str) -> str:
     if not fits and text != "/":
         raise _unfit(text)
     return text
+
+
+def _shown(said: bytes) -> str:
+    return printable(said.strip().decode("utf-8", "replace"))
 
 
 def _unfit(text: str) -> HostError:

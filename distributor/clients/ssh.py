@@ -5,6 +5,7 @@ for: neither can end up in the other's place, whatever sudoers says (dsm-ssh fac
 """
 
 import logging
+import re
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from distributor.clients.shell import COMMAND_SECONDS, OUTPUT_LIMIT, Result
 from distributor.clients.ssh_connection import Connection, connect, search
 from distributor.clients.ssh_exchange import Exchange
 from distributor.clients.ssh_login import SshAccount, log_in
-from distributor.clients.sudo import SudoDialogue
+from distributor.clients.sudo import RootBySudo
 from distributor.model.errors import HostError, ProtocolError, Unreachable
 from distributor.model.host_keys import HostKey, HostKeyTrust
 from distributor.model.hosts import SocketAddress
@@ -24,6 +25,7 @@ from distributor.protocol.remote_command import Dialogue, Sudo, command_line
 
 log = logging.getLogger(__name__)
 
+_UID: Final = re.compile(rb"[0-9]{1,10}")
 _WIRE_BYTES: Final = 4 * OUTPUT_LIMIT
 """Bytes that may come for one command: what it writes, what is on its way, and its packets."""
 
@@ -59,6 +61,7 @@ class SshSession(RemoteFiles):
         self._jump = jump
         self._connection: Connection | None = None
         self._uid: int | None = None
+        self._sudo = RootBySudo(account, str(address))
 
     def __enter__(self) -> Self:
         try:
@@ -91,7 +94,7 @@ class SshSession(RemoteFiles):
         self._connection = connection
         log_in(connection, self._account)
         told = self.run(["id", "-u"], as_root=False).required("cannot tell who it is", "login")
-        if not told.strip().isdigit():
+        if not _UID.fullmatch(told.strip()):
             raise ProtocolError(
                 f"{self._address}: `id -u` tells no number",
                 hint="is this a Linux host with the usual tools?",
@@ -118,21 +121,13 @@ class SshSession(RemoteFiles):
         Raises AuthRefused when sudo refuses, ProtocolError when the account has no shell or the
         command wrote more than `OUTPUT_LIMIT`.
         """
-        connection = self._connection
-        if connection is None:
-            raise ValueError("the session is not signed in")
-        by_sudo = as_root and not self.is_root
-        sudo = SudoDialogue(self._account)
-        token = secrets.token_hex(16)
-        line = command_line(command, token, sudo.kind if by_sudo else Sudo.NOT)
-        dialogue = Dialogue(token, OUTPUT_LIMIT)
-        with connection.wire.within(seconds, _WIRE_BYTES):
-            Exchange(connection, line, dialogue).run(stdin, sudo.password)
+        way = Sudo.NOT
+        if as_root and not self.is_root:
+            way = self._sudo.way(self._attempt)
+        dialogue = self._exchange(command, way, seconds, stdin)
         log.debug("ssh step=command begun=%s status=%s", dialogue.has_begun, dialogue.status)
         if not dialogue.has_begun:
-            if by_sudo and dialogue.has_shell and connection.transport.is_active():
-                raise sudo.refused(str(self._address), dialogue)
-            raise self._not_begun(connection, dialogue)
+            raise self._sudo.refused(dialogue)
         if dialogue.is_too_much:
             raise ProtocolError(
                 f"{self._address}: a command wrote more than {OUTPUT_LIMIT >> 10} KiB",
@@ -141,6 +136,30 @@ class SshSession(RemoteFiles):
             )
         status = dialogue.status if dialogue.has_ended else None
         return Result(status, dialogue.stdout, dialogue.stderr)
+
+    def _attempt(self, way: Sudo) -> Dialogue:
+        """Return what sudo made of a command that does nothing."""
+        return self._exchange(["true"], way, COMMAND_SECONDS)
+
+    def _exchange(
+        self, command: Sequence[str], way: Sudo, seconds: float, stdin: bytes = b""
+    ) -> Dialogue:
+        """Return what came back of a command that began, or that sudo did not run."""
+        connection = self._connection
+        if connection is None:
+            raise ValueError("the session is not signed in")
+        token = secrets.token_hex(16)
+        dialogue = Dialogue(token, OUTPUT_LIMIT)
+        exchange = Exchange(connection, command_line(command, token, way), dialogue)
+        with connection.wire.within(seconds, _WIRE_BYTES):
+            if way is Sudo.TO_CHECK:
+                exchange.check(self._sudo.password)
+            else:
+                exchange.run(stdin, self._sudo.password if way is Sudo.BY_PASSWORD else None)
+        by_sudo = way is not Sudo.NOT and dialogue.has_shell and connection.transport.is_active()
+        if not (dialogue.has_begun or by_sudo):
+            raise self._not_begun(connection, dialogue)
+        return dialogue
 
     def _not_begun(self, connection: Connection, dialogue: Dialogue) -> HostError:
         """Return why a command did not run at all."""

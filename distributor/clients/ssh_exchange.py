@@ -1,6 +1,7 @@
 """One command over one channel: what is sent when, and what came back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import paramiko
@@ -27,15 +28,36 @@ class Exchange:
         self._line = line
         self._dialogue = dialogue
         self._is_over = False
-        self._has_answered = False
 
-    def run(self, stdin: bytes, password: Callable[[], bytes]) -> None:
+    def run(self, stdin: bytes, password: bytes | None = None) -> None:
         """Run the command until it ends or cannot go on; what became of it is in the dialogue.
 
-        `password` gives what sudo reads, and is called at most once, when it asks. Raises what that
-        raises, and a HostError where there is no channel to run it on.
+        `password` is for sudo, known to be right, and sent once, when a shell is about to run sudo.
+        Whether that reads it or not, `stdin` follows when the command has begun. Raises a HostError
+        where there is no channel.
         """
-        connection, dialogue = self._connection, self._dialogue
+        dialogue = self._dialogue
+        with self._channel() as channel:
+            if password is not None:
+                self._to_sudo(channel, password)
+                stdin = dialogue.cleared + stdin
+            self._hear_until(channel, lambda: dialogue.has_begun)
+            if not dialogue.has_begun:
+                return
+            self._send(channel, stdin)
+            _quietly(channel.shutdown_write)
+            self._hear_until(channel, lambda: dialogue.has_ended)
+
+    def check(self, password: bytes) -> None:
+        """Run it with nothing but the password to read: sudo cannot ask for another one."""
+        with self._channel() as channel:
+            self._to_sudo(channel, password)
+            _quietly(channel.shutdown_write)
+            self._hear_until(channel, lambda: self._dialogue.has_ended)
+
+    @contextmanager
+    def _channel(self) -> Iterator[paramiko.Channel]:
+        connection = self._connection
         with connection.translating():
             channel = connection.transport.open_session(
                 window_size=_WINDOW, timeout=connection.wire.seconds_left + 1
@@ -44,23 +66,19 @@ class Exchange:
             channel.settimeout(_BLINK)
             with connection.translating():
                 channel.exec_command(self._line)
-            while not (dialogue.has_begun or self._cannot_go_on):
-                self._hear(channel)
-                if dialogue.prompts and not self._has_answered:
-                    self._has_answered = True
-                    self._send(channel, password())
-            if not dialogue.has_begun:
-                return
-            self._send(channel, stdin)
-            self._end_stdin(channel)
-            while not (dialogue.has_ended or self._cannot_go_on):
-                self._hear(channel)
+            yield channel
         finally:
             _quietly(channel.close)
 
-    @property
-    def _cannot_go_on(self) -> bool:
-        return self._is_over or self._dialogue.is_too_much or self._dialogue.prompts > 1
+    def _to_sudo(self, channel: paramiko.Channel, password: bytes) -> None:
+        self._hear_until(channel, lambda: self._dialogue.has_shell)
+        if self._dialogue.has_shell:
+            self._send(channel, password)
+
+    def _hear_until(self, channel: paramiko.Channel, is_there: Callable[[], bool]) -> None:
+        dialogue = self._dialogue
+        while not (is_there() or self._is_over or dialogue.is_too_much or dialogue.prompts > 1):
+            self._hear(channel)
 
     def _hear(self, channel: paramiko.Channel) -> None:
         out = err = b""
@@ -89,9 +107,6 @@ class Exchange:
                 self._hear(channel)
             except FOREIGN:
                 return
-
-    def _end_stdin(self, channel: paramiko.Channel) -> None:
-        _quietly(channel.shutdown_write)
 
 
 def _quietly(close: Callable[[], None]) -> None:

@@ -5,7 +5,7 @@ boundary; what it refuses, DSM answers with 108.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _CONTENT_TYPE = re.compile(r"multipart/form-data; ?boundary=([0-9A-Za-z'()+_,./:=?-]{1,70})")
 _DISPOSITION = re.compile(r'form-data; name="([^"\r\n]*)"(?:; filename="([^"\r\n]*)")?')
@@ -21,7 +21,7 @@ class Part:
 
     name: str
     filename: str | None
-    content: bytes
+    content: bytes = field(repr=False)
 
 
 def is_multipart(content_type: str) -> bool:

@@ -1,8 +1,9 @@
 """What is said over an exec channel of SSH: the command line, and what comes back.
 
-A login shell may print what it likes before our command runs, sudo may or may not ask for a
-password, and the account may be bound to a command of its own. Random markers tell these apart, so
-that a password is sent only to sudo's prompt and content only to the command that it is for.
+A login shell may print what it likes before our command runs, sudo may or may not read a password,
+whatever it asks for it with, and the account may be bound to a command of its own. Random markers
+tell these apart, so that a password is sent only where sudo runs next, and content only to the
+command that it is for.
 """
 
 import re
@@ -18,11 +19,15 @@ PATH: Final = (
 
 # $1 is the token; the rest is the command. It ends by `exit`, not `exec`: the end marker tells that
 # the command itself has come to its end, also where something it started keeps our pipes open.
+_BEGUN: Final = 'printf %s "${t}b" >&2;printf %s "${t}b";'
 _RUN: Final = (
     f"PATH={PATH};LC_ALL=C;export PATH LC_ALL;cd /;t=$1;shift;"
-    'printf %s "${t}b" >&2;printf %s "${t}b";"$@";s=$?;'
+    f'{_BEGUN}"$@";s=$?;'
     'printf %s "${t}e$s;" >&2;printf %s "${t}e$s;";exit $s'
 )
+# A password that sudo did not read ends here, and not in the content: that follows the line that
+# says so.
+_CLEARED: Final = 'l=;while [ "$l" != "${t}g" ];do IFS= read -r l||exit 1;done;'
 # $1 is the token, $2 what root's shell runs.
 _SUDO: Final = (
     f"PATH={PATH};LC_ALL=C;export PATH LC_ALL;t=$1;r=$2;shift 2;"
@@ -36,9 +41,13 @@ class Sudo(Enum):
     NOT = auto()
     """Not at all: the account is root, or root is not needed."""
     BY_PASSWORD = auto()
-    """A password can be given if sudo asks for one."""
+    """With a password, which is known to be right."""
+    TO_CHECK = auto()
+    """With a password that stdin ends after: sudo, asking again, gets no answer and ends."""
     WITHOUT = auto()
-    """There is no password to give."""
+    """There is no password to give; sudo may remember one."""
+    UNASKED = auto()
+    """As sudoers lets the account, without any password."""
 
 
 def command_line(command: Sequence[str], token: str, sudo: Sudo) -> str:
@@ -51,9 +60,11 @@ def command_line(command: Sequence[str], token: str, sudo: Sudo) -> str:
     if sudo is Sudo.NOT:
         words = ["/bin/sh", "-c", _RUN, "sh", token, *command]
     else:
-        options = '-S -p "${t}p"' if sudo is Sudo.BY_PASSWORD else "-n"
+        # With -k nothing that sudo remembers counts, so that it is the same each time.
+        options = {Sudo.WITHOUT: "-n", Sudo.UNASKED: "-k -n"}.get(sudo, '-k -S -p "${t}p"')
         script = _SUDO.replace("OPTIONS", options)
-        words = ["/bin/sh", "-c", script, "sh", token, _RUN, *command]
+        run = _RUN.replace(_BEGUN, _BEGUN + _CLEARED) if sudo is Sudo.BY_PASSWORD else _RUN
+        words = ["/bin/sh", "-c", script, "sh", token, run, *command]
     return "exec " + shlex.join(words)
 
 
@@ -84,8 +95,13 @@ class Dialogue:
 
     @property
     def prompts(self) -> int:
-        """How often sudo has asked for a password."""
+        """How often sudo has asked for a password, where PAM left it the words for it."""
         return self._err.count(self._token + b"p")
+
+    @property
+    def cleared(self) -> bytes:
+        """The line that content comes after, where a password may not have been read."""
+        return self._token + b"g\n"
 
     @property
     def has_begun(self) -> bool:

@@ -16,6 +16,7 @@ from distributor.store.bundles import Bundles, Stored
 from distributor.store.devices import DeviceTokens
 from distributor.store.files import make_folder, sweep
 from distributor.store.holding import HoldsFile
+from distributor.store.installation import Installation
 from distributor.store.ledger import Ledger
 from distributor.store.orders import NotedValues, OrderJournal, PendingOrder, Publisher
 from distributor.store.refusals import Refusals
@@ -29,6 +30,7 @@ __all__ = [
     "Accounts",
     "Bundles",
     "HoldsFile",
+    "Installation",
     "Ledger",
     "NotedValues",
     "OrderJournal",
@@ -56,6 +58,7 @@ class Store:
         self.ledger = Ledger(folder / "ledger.json", persist=remembers)
         self.snapshots = Snapshots(folder / "snapshots", self.bundles.by_leaf)
         self.trust = TrustFile(folder / "trust.toml")
+        self.installation = Installation(folder / "installation")
         self.holds = HoldsFile(folder / "holds.toml")
         self.secrets = SecretsFile(folder / "secrets.toml")
         self.devices = DeviceTokens(folder / "devices.toml")

@@ -1,5 +1,6 @@
 """How a file of the state folder is written and read."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -16,6 +17,15 @@ FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 _SHARED: Final = ".window.json."
 """Begins the temporary name of the one file in a folder below that is written without the lock."""
+DAMAGED: Final = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What reading the content of a file raises that is not as it was written."""
 _OWN: Final = (".ledger.json.", ".trust.toml.", ".holds.toml.", ".secrets.toml.")
 """Begin those of the files beside the folders that are written under the lock alone."""
 LEFTOVER_SECONDS: Final = 86_400.0
@@ -76,6 +86,27 @@ def create(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def create_once(path: Path, content: bytes) -> None:
+    """Write a file whole, unless it is there: whoever comes second leaves what the first wrote.
+
+    Raises StateError when it cannot be written.
+    """
+    make_folder(path.parent)
+    temporary = temporary_for(path)
+    try:
+        try:
+            create(temporary, content)
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(temporary)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StateError(
+            f"cannot write {path}: {error.strerror}", hint="check the disk and the folder's owner"
+        ) from error
+    sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in `folder` outlive a power cut, where the system can; else a StateError."""
     if os.name != "posix":
@@ -102,6 +133,21 @@ def read(path: Path) -> bytes | None:
         raise StateError(
             f"cannot read {path}: {error.strerror}", hint="check its owner and mode"
         ) from error
+
+
+def text(value: object) -> str:
+    """Return a text that can be written as UTF-8; raises TypeError or ValueError for all else."""
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    value.encode("utf-8")  # raises ValueError for half of a surrogate pair
+    return value
+
+
+def texts(values: object) -> tuple[str, ...]:
+    """Return a list of such texts; raises TypeError or ValueError for all else."""
+    if not isinstance(values, list):
+        raise TypeError("no list")
+    return tuple(map(text, values))
 
 
 def rename(old: Path, new: Path) -> None:

@@ -101,6 +101,17 @@ def facts_wanted(certificate: Certificate) -> dict[str, FactValue]:
     return wanted
 
 
+def agrees(now: Facts, before: Facts) -> bool:
+    """Tell whether a file that tells `now` may be the one that told `before`.
+
+    Then what a port showed may have been put beside its leaf or chain (`with_served`).
+    """
+    return now.keys() == before.keys() and all(
+        value == before[fact] or (fact in {LEAF, CHAIN} and _is_among(value, before[fact]))
+        for fact, value in now.items()
+    )
+
+
 def with_served(facts: Facts, shown: Sequence[Certificate]) -> dict[str, FactValue]:
     """Return the facts, with all that is in play where a port serves another leaf or chain.
 
@@ -115,3 +126,8 @@ def with_served(facts: Facts, shown: Sequence[Certificate]) -> dict[str, FactVal
     elif isinstance(chain, tuple) and (chains := {one.chain for one in shown} - {chain}):
         merged[CHAIN] = tuple(sorted(", ".join(one) for one in {chain, *chains}))
     return merged
+
+
+def _is_among(value: FactValue, merged: FactValue) -> bool:
+    shown = ", ".join(value) if isinstance(value, tuple) else value
+    return isinstance(merged, tuple) and shown in merged

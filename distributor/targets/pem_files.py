@@ -1,7 +1,7 @@
 """Which PEM files a host wants, what each of them tells, and what each is to hold. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from distributor.clients.shell import FileFacts
@@ -32,9 +32,10 @@ Role = Literal["fullchain", "leaf", "chain", "private_key", "combined"]
 # The key first: a program that reads the files by itself finds the new certificate only when the
 # key is there. Where it reads them in between all the same, it refuses the pair and keeps the old.
 _ORDER: Final[tuple[Role, ...]] = ("private_key", "chain", "leaf", "combined", "fullchain")
-_WITH_LEAF: Final = frozenset({"fullchain", "leaf", "combined"})
+_WITH_LEAF: Final[frozenset[Role]] = frozenset({"fullchain", "leaf", "combined"})
 _WITH_CHAIN: Final = frozenset({"fullchain", "chain", "combined"})
-_WITH_KEY: Final = frozenset({"private_key", "combined"})
+_WITH_KEY: Final[frozenset[Role]] = frozenset({"private_key", "combined"})
+_OTHERS: Final = 0o007
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Held:
 
     file: PemFile
     there: FileFacts
-    content: bytes | None
+    content: bytes | None = field(repr=False)
 
     def facts(self, owner: str | None) -> dict[str, FactValue]:
         """Return what it tells; its owner in the words of `owner`, where that is given."""
@@ -116,13 +117,34 @@ def pem_files(paths: PemPaths) -> tuple[PemFile, ...]:
 
 
 def is_servable(held: Mapping[PemFile, Held | None]) -> bool:
-    """Tell whether a program that was given these files could start with them."""
-    if any(one is None or one.content is None for one in held.values()):
+    """Tell whether leaf and key are there, and a pair in each file that is there.
+
+    A file that is missing beside these says nothing: what is served may never have read it.
+    """
+    there = {file: one for file, one in held.items() if one is not None}
+    if any(one.content is None for one in there.values()):
         return False
-    contents = [(file.role, one.content or b"") for file, one in held.items() if one is not None]
+    if not all(any(file.role in kind for file in there) for kind in _kinds_of(held)):
+        return False
+    contents = [(file.role, one.content or b"") for file, one in there.items()]
     leaves = [certificates_of(content) for role, content in contents if role in _WITH_LEAF]
     keys = [key_of(content) for role, content in contents if role in _WITH_KEY]
     return all(leaves) and all(is_pair(leaf, key) for leaf in leaves for key in keys)
+
+
+def may_be_down(held: Mapping[PemFile, Held | None]) -> bool:
+    """Tell whether a program could lack something among these files that keeps it from starting."""
+    return any(one is None for one in held.values()) or not is_servable(held)
+
+
+def first_key_mode(file: PemFile, held: Held | None) -> str | None:
+    """Return the mode for a file that held no key before others could read it; None to keep it."""
+    if file.role not in _WITH_KEY or held is None or held.content is None:
+        return None
+    mode = int(held.there.mode, 8)
+    if not mode & _OTHERS or key_of(held.content) is not None:
+        return None
+    return f"{mode & ~_OTHERS:04o}"
 
 
 def facts_by_file(
@@ -150,6 +172,12 @@ def _files(paths: PemPaths) -> Iterator[PemFile]:
         path: str | None = getattr(paths, role)
         if path is not None:
             yield PemFile(role, path)
+
+
+def _kinds_of(files: Iterable[PemFile]) -> Iterator[frozenset[Role]]:
+    """Return which roles of a pair these files have, each of which one file has to play."""
+    roles = {file.role for file in files}
+    return (kind for kind in (_WITH_LEAF, _WITH_KEY) if roles & kind)
 
 
 def _fingerprints(links: Mapping[str, FactValue]) -> FactValue:

@@ -4,16 +4,15 @@ The account that is signed in does what it may; root is asked for where it may n
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from distributor.clients.shell import FileFacts, Result, Shell
-from distributor.model.errors import ApplyFailed, DeviceRefused, UnsafePlan
+from distributor.model.errors import ApplyFailed, DeviceRefused, RollbackFailed, UnsafePlan
 from distributor.model.hazards import NOT_RESTORABLE, Hazard
-from distributor.targets.pem_files import Held, PemFile
-from distributor.targets.remote_lock import RemoteLock
+from distributor.targets.pem_files import Held, PemFile, first_key_mode
+from distributor.targets.remote_lock import Controller, RemoteLock
 from distributor.targets.remote_set import NewFile, RemoteSet
 from distributor.targets.ssh_rights import account_of, folder_of, require_root
 
@@ -47,7 +46,9 @@ class Place:
 class PemSet:
     """Those files in one session; `controller` names us to others that find our lock."""
 
-    def __init__(self, host: str, shell: Shell, place: Place, controller: str) -> None:
+    def __init__(
+        self, host: str, shell: Shell, place: Place, controller: Callable[[], Controller]
+    ) -> None:
         self._host = host
         self._shell = shell
         self._place = place
@@ -129,30 +130,41 @@ class PemSet:
             )
         return self.seen
 
-    def replace(self, new: Mapping[PemFile, NewFile], mark: str, now: datetime) -> None:
-        """Copy what is there, found by `mark` later, and put new files in place together."""
+    def replace(self, new: Mapping[PemFile, NewFile], mark: str) -> None:
+        """Copy what is there, found by `mark` later, and put new files in place together.
+
+        A file that others may read loses that right where it held no key, and is to hold one now.
+        """
         files = self._set()
         kept = [file.path for file, held in self.seen.items() if _is_readable(held)]
-        files.keep(mark, now, kept)
-        files.replace({file.path: content for file, content in new.items()})
+        files.keep(mark, kept)
+        files.replace({file.path: self._closed(file, one) for file, one in new.items()})
 
-    def put_back(self, mark: str) -> bool:
-        """Put the newest copies with `mark` back; tell whether there were any."""
+    def put_back(self, mark: str, is_as_before: Callable[[Seen], bool]) -> bool:
+        """Put the newest copies with `mark` back; tell whether there were any.
+
+        Raises RollbackFailed when there are none, though what is there is not as before.
+        """
         files = self._set()
         files.begin(self._place.folders)
-        kept = files.kept(mark)
-        if kept is None:
-            log.info("host=%s step=rollback copies=none", self._host)
-            return False
-        files.restore(kept)
-        return True
+        kept = files.kept(mark, {file.path for file in self._place.files}.__contains__)
+        if kept is not None:
+            files.restore(kept)
+            return True
+        if not is_as_before(self.look()):
+            raise RollbackFailed(
+                f"the files were changed, and no copy of them is left in {self._folder}",
+                hint="put them back by hand, or run again for the new ones",
+                step="rollback",
+            )
+        log.info("host=%s step=rollback copies=none", self._host)
+        return False
 
     def run(self, command: Sequence[str]) -> Result:
         """Run what makes the files used, with the rights that writing them took."""
-        self._set()
         if self._lock is None:
             raise ValueError("the lock was not taken")
-        return self._lock.run(command, seconds=RELOAD_SECONDS)
+        return self._lock.run(command, seconds=RELOAD_SECONDS, may_end=True)
 
     def release(self) -> None:
         """Let go of the lock."""
@@ -161,11 +173,17 @@ class PemSet:
 
     def _set(self) -> RemoteSet:
         as_root = self.needs_root()
-        folder = f"{self._place.folder.rstrip('/')}/{_OURS}"
         self._lock = self._lock or RemoteLock(
-            self._shell, folder, self._controller, as_root=as_root
+            self._shell, self._folder, self._controller, self._host, as_root=as_root
         )
-        return RemoteSet(self._shell, self._lock, folder, as_root=as_root)
+        return RemoteSet(self._shell, self._lock, self._folder, as_root=as_root)
+
+    @property
+    def _folder(self) -> str:
+        return f"{self._place.folder.rstrip('/')}/{_OURS}"
+
+    def _closed(self, file: PemFile, new: NewFile) -> NewFile:
+        return new if new.mode else replace(new, mode=first_key_mode(file, self.seen[file]))
 
     def _read(self, file: PemFile, there: FileFacts | None) -> Held | None:
         if there is None:

@@ -5,86 +5,28 @@ beside their places with their final owner and mode. Whoever is cut off leaves e
 and the copy to go back to. Everything happens under a lock (`remote_lock`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from secrets import token_hex
 from typing import Final
 
-from distributor.clients.shell import STAGED, Shell, checked_path
+from distributor.clients.shell import STAGED, Result, Shell, checked_path
 from distributor.model.errors import ProtocolError
 from distributor.model.plan import digest_of
 from distributor.model.state import State
+from distributor.model.text import printable
 from distributor.targets.remote_lock import RemoteLock
+from distributor.targets.remote_scripts import CLEAN, FIND, KEEP, PLACE
 
 COPIES_KEPT: Final = 3
+"""Of each host."""
 _SECONDS: Final = 120.0
 """For a script that handles many files on a slow disk."""
 _ABSENT: Final = "-"
 _SAME: Final = "="
-
-# $1 is the end of the names of staged files; the other arguments are files that go in the end.
-# A line of stdin says for a file where its content is (- for none: it goes), mode and owner (- for
-# those of the file that is replaced, = for those of the content's own file), its path, and whose
-# owner and mode it has if it was not there (or -).
-# Owner and mode are given by way of the open file: in a folder that somebody else may write, the
-# name could be a symbolic link to another file a moment later. Where the disk has no room to put a
-# copy back, the copy itself takes the place. Nothing is renamed before all of it is staged.
-_PLACE: Final = """\
-set -uC; umask 077
-mark=$1 list=$(cat) tab=$(printf '\\t'); shift
-alike() { [ "$(($(wc -c <"$1")))" -eq "$(($(wc -c <"$2")))" ]; }
-each() {
-  printf '%s\\n' "$list" | while IFS=$tab read -r from mode owner path like; do
-    new=${path%/*}/.${path##*/}$mark; "$1" || exit 1
-  done
-}
-stage() {
-  if [ -d "$path" ]; then echo "$path: is a folder" >&2; return 1; fi
-  if [ -L "$path" ]; then echo "$path: is a symbolic link" >&2; return 1; fi
-  [ "$from" != - ] || return 0
-  how=$mode
-  [ ! -e "$path" ] || like=$path
-  if [ "$mode" = = ]; then like=$from mode=- owner=-; fi
-  facts='600 -'
-  [ "$like" = - ] || facts=$(stat -c '%a %u:%g' -- "$like") || return 1
-  [ "$mode" != - ] || mode=${facts% *}
-  [ "$owner" != - ] || owner=${facts#* }
-  (
-    exec 3>"$new"; cat -- "$from" >&3 && alike "$from" "$new" || exit 1
-    [ "$owner" = - ] || chown -- "$owner" /proc/self/fd/3 || exit 1
-    chmod -- "$mode" /proc/self/fd/3
-  ) && return 0
-  rm -f -- "$new"
-  if [ "$how" = = ] && ln -- "$from" "$new"; then return 0; fi
-  echo "$path: not written" >&2; return 1
-}
-rename() { if [ "$from" = - ]; then rm -f -- "$path"; else mv -f -- "$new" "$path"; fi; }
-unstage() { rm -f -- "$new"; }
-trap 'rm -f -- "$@"' EXIT
-each stage && each rename || { each unstage; exit 1; }
-"""
-# $1 is the folder of copies, $2 the new one's name, $3 how many are kept; stdin has the paths.
-_KEEP: Final = """\
-set -u; umask 077
-root=$1 copy=$1/$2 keep=$3 list=$(cat) n=0
-alike() { [ "$(($(wc -c <"$1")))" -eq "$(($(wc -c <"$2")))" ]; }
-mkdir -p -- "$root" && rm -rf -- "$root"/*.part && mkdir -- "$copy.part" || exit 1
-printf '%s\\n' "$list" | while read -r path; do
-  n=$((n + 1))
-  if [ -L "$path" ] || [ -d "$path" ]; then echo "$path: is no file" >&2; exit 1; fi
-  if [ -e "$path" ]; then
-    cp -p -- "$path" "$copy.part/$n" && alike "$path" "$copy.part/$n" || exit 1
-    printf '%s\\t%s\\n' $n "$path" || exit 1
-  else
-    printf -- '-\\t%s\\n' "$path" || exit 1
-  fi
-done >"$copy.part/index" && mv -- "$copy.part" "$copy" || exit 1
-set -- "$root"/*
-while [ $# -gt "$keep" ]; do rm -rf -- "$1" || exit 1; shift; done
-"""
-# $1 is in the names of staged files, the rest are folders.
-_CLEAN: Final = 'm=$1; shift; for d do rm -f -- "$d"/.*"$m"* || exit 1; done'
+_COPY: Final = re.compile(r"copies/[0-9]{8}-[0-9a-f]+-[0-9a-f]+")
+_PRIVATE: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +34,19 @@ class NewFile:
     """What a file is to hold, with which mode (octal) and owner (`user` or `user:group`).
 
     For None these stay as they are; of a file that was not there they are those of `like`, else
-    0600 and the writer's own.
+    0600 and the writer's own. One with a private key that was not there is never readable by more
+    than its owner, unless `mode` says so.
     """
 
     content: bytes = field(repr=False)
     mode: str | None = None
     owner: str | None = None
     like: str | None = None
+
+    @property
+    def holds_key(self) -> bool:
+        """Whether a private key is in it."""
+        return _PRIVATE.search(self.content) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,57 +55,60 @@ class Kept:
 
     folder: str
     files: Mapping[str, str | None]
-    """Path to the copy of its file; None for a file that was not there."""
+    """Path to the copy of its file, from the set's folder; None for a file that was not there."""
 
 
 class RemoteSet:
     """Sets of files on a host; `folder` is for their copies, and for what is under way.
 
-    It has to be on their file system and absolute, is made with mode 700 and is the account's own.
+    It is the lock's, has to be on their file system and absolute, is made with mode 700 and is the
+    account's own.
     """
 
     def __init__(self, shell: Shell, lock: RemoteLock, folder: str, *, as_root: bool) -> None:
         self._shell = shell
         self._lock = lock
         self._folder = checked_path(folder)
-        self._copies = f"{folder}/copies"
         self._as_root = as_root
 
     def begin(self, folders: Iterable[str]) -> None:
         """Take the lock, and remove what a cut run left staged in `folders`."""
         self._lock.take()
         where = sorted({checked_path(one) for one in folders})
-        words = ["/bin/sh", "-c", _CLEAN, "sh", STAGED, self._folder, *where]
-        self._lock.run(words).required("cannot remove files that an earlier run left", "write")
+        self._sh(CLEAN, STAGED, *where).required(
+            "cannot remove files that an earlier run left", "write"
+        )
 
-    def keep(self, mark: str, now: datetime, paths: Iterable[str]) -> None:
-        """Copy files as they are, also that they are not there; only the last three copies stay.
+    def keep(self, mark: str, paths: Iterable[str]) -> None:
+        """Copy files as they are, also that they are not there; of a host the last three stay.
 
-        `mark` is what `kept` finds them by (`mark_of`). Raises DeviceRefused.
+        `mark` (`mark_of`) is what `kept` finds them by. Raises DeviceRefused.
         """
-        name = f"{now:%Y%m%dT%H%M%S.%f}-{mark}"
-        words = ["/bin/sh", "-c", _KEEP, "sh", self._copies, name, str(COPIES_KEPT)]
-        list_ = _lines(map(checked_path, paths))
-        self._lock.run(words, stdin=list_, seconds=_SECONDS).required(
+        words = (f"{self._lock.tag}-{mark}", str(COPIES_KEPT))
+        self._listed(KEEP, [checked_path(path) for path in paths], *words).required(
             "cannot copy what is there before it is changed", "keep"
         )
 
-    def kept(self, mark: str) -> Kept | None:
-        """Return the newest copy with that mark, or None."""
-        names = self._shell.names(self._copies, as_root=self._as_root) or ()
-        found = [name for name in names if name.endswith(f"-{mark}")]
-        if not found:
+    def kept(self, mark: str, may_restore: Callable[[str], bool]) -> Kept | None:
+        """Return the newest copy of this host with that mark, or None.
+
+        Raises ProtocolError for one that is damaged, or has a path that `may_restore` denies.
+        """
+        result = self._sh(FIND, f"{self._lock.tag}-{mark}")
+        told = result.required("cannot look for copies of what was there", "keep")
+        folder, *lines = told.decode("utf-8", "surrogateescape").splitlines() or [""]
+        if not folder:
             return None
-        folder = f"{self._copies}/{found[-1]}"
-        index = self._shell.read(f"{folder}/index", as_root=self._as_root)
-        if index is None:
+        if not _COPY.fullmatch(folder):
             raise _unfit(folder)
         files: dict[str, str | None] = {}
-        for line in index.decode("utf-8", "surrogateescape").splitlines():
+        for line in lines:
             number, tab, path = line.partition("\t")
             if not tab or not (number == _ABSENT or number.isdigit()):
                 raise _unfit(folder)
-            files[checked_path(path)] = None if number == _ABSENT else f"{folder}/{number}"
+            if not may_restore(checked_path(path)):
+                raise _unfit(folder)
+            files[path] = None if number == _ABSENT else f"{folder}/{number}"
         return Kept(folder, files)
 
     def replace(self, files: Mapping[str, NewFile | None]) -> None:
@@ -169,29 +120,42 @@ class RemoteSet:
         sources: dict[bytes, str] = {}
         for new in files.values():
             if new is not None and new.content not in sources:
-                path = f"{self._folder}/content"
-                sources[new.content] = self._shell.stage(
-                    path, new.content, as_root=self._as_root, mode=None, owner=None
+                staged = self._shell.stage(
+                    f"{self._folder}/content", new.content, as_root=self._as_root
                 )
-        lines: list[tuple[str | None, ...]] = []
+                sources[new.content] = staged.rpartition("/")[2]
+        lines: list[Sequence[str | None]] = []
         for path, new in files.items():
-            how = (sources[new.content], new.mode, new.owner) if new else (None, None, None)
-            lines.append((*how, path, new.like if new else None))
+            if new is None:
+                lines.append((None, None, None, None, None, path))
+            else:
+                key = "key" if new.holds_key else None
+                lines.append((sources[new.content], new.mode, new.owner, key, new.like, path))
         self._place(lines, used_up=tuple(sources.values()))
 
     def restore(self, kept: Kept) -> None:
         """Make the files as they were: content, owner and mode; what was not there goes."""
         self._place(
-            [(copy, _SAME if copy else None, None, path, None) for path, copy in kept.files.items()]
+            [
+                (copy, _SAME if copy else None, None, None, None, path)
+                for path, copy in kept.files.items()
+            ]
         )
 
     def _place(self, files: Sequence[Sequence[str | None]], used_up: Sequence[str] = ()) -> None:
         lines = ["\t".join(_ABSENT if word is None else word for word in file) for file in files]
-        if not lines:
-            return
-        words = ["/bin/sh", "-c", _PLACE, "sh", f"{STAGED}{token_hex(8)}", *used_up]
-        result = self._lock.run(words, stdin=_lines(lines), seconds=_SECONDS)
-        result.required("cannot replace the files", "write")
+        if lines:
+            result = self._listed(PLACE, lines, f"{STAGED}{token_hex(8)}", *used_up)
+            result.required("cannot replace the files", "write")
+
+    def _listed(self, script: str, lines: Sequence[str], *words: str) -> Result:
+        list_ = "\n".join(lines).encode("utf-8", "surrogateescape")
+        return self._sh(script, str(len(list_)), *words, stdin=list_ + b"\n")
+
+    def _sh(self, script: str, *words: str, stdin: bytes = b"") -> Result:
+        return self._lock.run(
+            ["/bin/sh", "-c", script, "sh", *words], stdin=stdin, seconds=_SECONDS, inside=True
+        )
 
 
 def mark_of(before: State) -> str:
@@ -199,11 +163,9 @@ def mark_of(before: State) -> str:
     return digest_of(before.as_json())[:16]
 
 
-def _lines(lines: Iterable[str]) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-
-
 def _unfit(folder: str) -> ProtocolError:
     return ProtocolError(
-        f"the copy in {folder} cannot be read", hint="look at it on the host itself", step="keep"
+        f"the copy in {printable(folder)} is damaged, or has files that are none of this host's",
+        hint="look at it on the host itself",
+        step="keep",
     )

@@ -17,9 +17,10 @@ from distributor.model.hosts import Host
 from distributor.model.plan import Plan
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import CHAIN, KEY, LEAF, UNREADABLE, FactValue, State
-from distributor.targets.pem_facts import certificates_of, facts_of, with_served
-from distributor.targets.pem_files import PemFile, is_servable
+from distributor.targets.pem_facts import agrees, certificates_of, facts_of, with_served
+from distributor.targets.pem_files import PemFile, is_servable, may_be_down
 from distributor.targets.pem_set import PemSet, Place, Seen
+from distributor.targets.remote_lock import Controller
 from distributor.targets.remote_set import NewFile, mark_of
 from distributor.targets.router_facts import ENTRY, desired_state, the_certificate
 
@@ -39,7 +40,7 @@ _RELOAD: Final = f"""\
 file=/run/httpd/httpd-sys.pid
 pid=$(cat "$file" 2>/dev/null)
 if [ -z "$pid" ] || ! kill -0 "$pid" 2>/dev/null; then
-  exec /usr/syno/sbin/synoservicecfg --restart httpd-sys
+  exec /usr/syno/sbin/synoservicecfg --restart httpd-sys >&2
 fi
 before=$(stat -c %i:%Z "$file")
 kill -USR1 "$pid" || exit 1
@@ -61,7 +62,7 @@ class RouterSsh:
         connect: Callable[[], AbstractContextManager[Shell]],
         now: Callable[[], datetime],
         *,
-        controller: str,
+        controller: Callable[[], Controller],
     ) -> None:
         self._host = host
         self._connect = connect
@@ -94,7 +95,11 @@ class RouterSshSession:
     """One login to a router."""
 
     def __init__(
-        self, host: Host, shell: Shell, now: Callable[[], datetime], controller: str
+        self,
+        host: Host,
+        shell: Shell,
+        now: Callable[[], datetime],
+        controller: Callable[[], Controller],
     ) -> None:
         self._shell = shell
         self._now = now
@@ -137,7 +142,7 @@ class RouterSshSession:
         return Foresight(
             notes=("its web server reloads: pages that are open may load again",),
             hazards=self._set.lost(),
-            heals=not is_servable(seen),
+            heals=may_be_down(seen),
         )
 
     def snapshot(self, plan: Plan, *, may_lose: bool = False) -> Snapshot:
@@ -171,7 +176,7 @@ class RouterSshSession:
                     )
                     for file in _PLACE.files
                 }
-        self._set.replace(new, mark_of(plan.observed), self._now())
+        self._set.replace(new, mark_of(plan.observed))
         self._reload()
 
     def remove(self, plan: Plan) -> None:
@@ -182,8 +187,14 @@ class RouterSshSession:
             )
 
     def rollback(self, snapshot: Snapshot) -> None:
-        """Put the copies back that `apply` made, and have them served if they can be."""
-        if self._set.put_back(snapshot.copy) and is_servable(self._set.look()):
+        """Put the copies back that `apply` made, and have them served if they can be.
+
+        Raises RollbackFailed where there are none, and the files are not as before.
+        """
+        before = snapshot.before.facts.get(ENTRY, {})
+        if self._set.put_back(
+            snapshot.copy, lambda seen: agrees(_facts(seen), before)
+        ) and is_servable(self._set.look()):
             # Told of files that it cannot use, the web server would end.
             self._reload()
 

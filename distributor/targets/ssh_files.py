@@ -18,8 +18,17 @@ from distributor.model.plan import Plan
 from distributor.model.snapshot import Snapshot
 from distributor.model.state import MODE, OWNER, SAKE, Address, FactValue, State
 from distributor.model.text import printable
-from distributor.targets.pem_files import Held, PemFile, facts_by_file, is_servable, pem_files
-from distributor.targets.pem_set import PemSet, Place
+from distributor.targets.pem_facts import agrees
+from distributor.targets.pem_files import (
+    Held,
+    PemFile,
+    facts_by_file,
+    is_servable,
+    may_be_down,
+    pem_files,
+)
+from distributor.targets.pem_set import PemSet, Place, Seen
+from distributor.targets.remote_lock import Controller
 from distributor.targets.remote_set import NewFile, mark_of
 from distributor.targets.ssh_rights import folder_of
 
@@ -33,7 +42,7 @@ class SshFiles:
         connect: Callable[[], AbstractContextManager[Shell]],
         now: Callable[[], datetime],
         *,
-        controller: str,
+        controller: Callable[[], Controller],
     ) -> None:
         self._host = host
         self._connect = connect
@@ -78,7 +87,11 @@ class SshFilesSession:
     """One login to such a host."""
 
     def __init__(
-        self, host: Host, shell: Shell, now: Callable[[], datetime], controller: str
+        self,
+        host: Host,
+        shell: Shell,
+        now: Callable[[], datetime],
+        controller: Callable[[], Controller],
     ) -> None:
         self._host = host
         self._now = now
@@ -116,7 +129,7 @@ class SshFilesSession:
         else:
             notes.append(f"then `reload` runs as {self._runs_as()}")
         return Foresight(
-            notes=tuple(notes), hazards=self._set.lost(), heals=not is_servable(self._set.seen)
+            notes=tuple(notes), hazards=self._set.lost(), heals=may_be_down(self._set.seen)
         )
 
     def snapshot(self, plan: Plan, *, may_lose: bool = False) -> Snapshot:
@@ -143,7 +156,7 @@ class SshFilesSession:
             for file, held in self._set.begin().items()
             if (name := self._changed_for(plan, file, held)) is not None
         }
-        self._set.replace(new, mark_of(plan.observed), self._now())
+        self._set.replace(new, mark_of(plan.observed))
         self._reload()
 
     def remove(self, plan: Plan) -> None:
@@ -152,8 +165,18 @@ class SshFilesSession:
             raise ApplyFailed("files are not removed", hint="review the plan", step="remove")
 
     def rollback(self, snapshot: Snapshot) -> None:
-        """Put the copies back that `apply` made, and reload if they can be served; else nothing."""
-        if self._set.put_back(snapshot.copy) and is_servable(self._set.look()):
+        """Put the copies back that `apply` made, and reload if they can be served.
+
+        Raises RollbackFailed where there are none, and the files are not as before.
+        """
+
+        def is_as_before(seen: Seen) -> bool:
+            told = facts_by_file(seen, self._paths.owner, ())
+            return {file.address for file in told} == set(snapshot.before.facts) and all(
+                agrees(facts, snapshot.before.facts[file.address]) for file, facts in told.items()
+            )
+
+        if self._set.put_back(snapshot.copy, is_as_before) and is_servable(self._set.look()):
             # A server that is told of files which it cannot use may end, or keep on refusing.
             self._reload()
 
@@ -180,7 +203,7 @@ class SshFilesSession:
             result.required("`reload` was begun", "reload")
         if result.status:
             raise ApplyFailed(
-                f"`reload` ended with {result.status}: {result.words}",
+                f"`reload` ended with {result.status}: {result.all_words}",
                 hint=f"try it on the host as {self._runs_as()}, which it runs as",
                 step="reload",
                 code=result.status,

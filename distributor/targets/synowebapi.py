@@ -44,9 +44,7 @@ class Synowebapi:
         try:
             for name, content in contents.items():
                 if content:
-                    paths[name] = self._shell.stage(
-                        f"{self._folder}/{name}", content, as_root=True, mode="0600", owner=None
-                    )
+                    paths[name] = self._shell.stage(f"{self._folder}/{name}", content, as_root=True)
             # A text, not a truth value, and only when it is wanted (dsm-web-api facts 3.2).
             default = {"as_default": "true"} if as_default else {}
             words = {"id": entry_id, "desc": description}

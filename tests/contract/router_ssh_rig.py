@@ -68,7 +68,9 @@ class RouterSshRig(SshRig):
         self.box.restart_web()
 
     def target(self) -> Target:
-        return RouterSsh(self.host, self.connect, lambda: datetime.now(UTC), controller=CONTROLLER)
+        return RouterSsh(
+            self.host, self.connect, lambda: datetime.now(UTC), controller=lambda: CONTROLLER
+        )
 
     def raw(self) -> Raw:
         self.rest()

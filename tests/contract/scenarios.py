@@ -258,6 +258,13 @@ FILES_SCENARIOS: Final = (
         makes=1,
     ),
     FilesScenario(
+        name="a chain file that was not there is made beside a pair that is served",
+        placed=(ours(),),
+        paths=PemPaths(fullchain="full.pem", private_key="key.pem", chain="chain.pem"),
+        there=_OLD_TWO,
+        makes=1,
+    ),
+    FilesScenario(
         name="a torn pair is repaired",
         placed=(ours(),),
         paths=_TWO,

@@ -170,7 +170,9 @@ class SshFilesRig(SshRig):
         )
 
     def target(self) -> Target:
-        return SshFiles(self.host, self.connect, lambda: datetime.now(UTC), controller=CONTROLLER)
+        return SshFiles(
+            self.host, self.connect, lambda: datetime.now(UTC), controller=lambda: CONTROLLER
+        )
 
     def raw(self) -> Raw:
         self.rest()

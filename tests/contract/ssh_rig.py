@@ -21,13 +21,14 @@ from distributor.model.hosts import PlainSecret, SshAccess
 from distributor.model.pem import certificates_from, private_key_from
 from distributor.model.secret import Secret
 from distributor.store import Store
+from distributor.targets.remote_lock import Controller
 from tests.contract.scenarios import Scenario
 from tests.contract.target_laws import Counted, Rig, When
 from tests.e2e.ssh_box import SshBox
 from tests.e2e.ssh_box_people import Person
 from tests.e2e.ssh_box_tree import Item
 
-CONTROLLER = "controller (/state)"
+CONTROLLER = Controller("0123456789abcdef", "controller")
 OURS = ".distribute"
 _REST_SECONDS = 10.0
 _CAT = "/usr/bin/cat"

@@ -31,6 +31,7 @@ import dns.message
 import dns.query
 import dns.rdatatype
 import dns.update
+import paramiko
 import requests
 
 RESOURCES = {
@@ -125,7 +126,7 @@ def watch_requests(moments: Moments, hosts: Mapping[int, str]) -> None:
         return read_answer(connection)
 
     requests.Session.send = watched  # type: ignore[assignment,method-assign]  # from outside
-    http.client.HTTPConnection.getresponse = about_to_read  # type: ignore[assignment,method-assign]  # too
+    http.client.HTTPConnection.getresponse = about_to_read  # type: ignore[method-assign,assignment]
 
 
 def _resource(request: requests.PreparedRequest, hosts: Mapping[int, str]) -> tuple[str, bool]:
@@ -145,7 +146,7 @@ def watch_commands(moments: Moments, hosts: Mapping[int, str]) -> None:
     from distributor.clients.ssh import SshSession
     from distributor.clients.ssh_exchange import Exchange
 
-    run, send, end = SshSession.run, Exchange._send, Exchange._end_stdin
+    run, send, end = SshSession.run, Exchange._send, paramiko.Channel.shutdown_write
     under_way = threading.local()
 
     def watched(session: SshSession, command: Sequence[str], **options: Any) -> Any:
@@ -164,13 +165,13 @@ def watch_commands(moments: Moments, hosts: Mapping[int, str]) -> None:
             moments.meet(f"half {under_way.name}")
         return send(exchange, channel, data[middle:])
 
-    def ended(exchange: Exchange, channel: Any) -> None:
-        end(exchange, channel)
+    def ended(channel: paramiko.Channel) -> None:
+        end(channel)
         moments.meet(f"sent {under_way.name}")
 
     SshSession.run = watched  # type: ignore[method-assign,assignment]  # from outside
-    Exchange._send = halved  # type: ignore[assignment,method-assign]  # from outside
-    Exchange._end_stdin = ended  # type: ignore[assignment,method-assign]  # from outside
+    Exchange._send = halved  # type: ignore[method-assign,assignment]  # from outside
+    paramiko.Channel.shutdown_write = ended  # type: ignore[method-assign,assignment]  # from outside
 
 
 def _shown(command: Sequence[str]) -> tuple[str, str]:

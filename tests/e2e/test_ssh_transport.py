@@ -122,13 +122,13 @@ def test_root_gets_its_content_and_nothing_else(
         echoed = shell.run(["sh", "-c", "cat; echo err >&2; exit 9"], as_root=True, stdin=CONTENT)
         assert (echoed.status, echoed.stdout, echoed.stderr) == (9, CONTENT, b"err\n")
         path = f"{folder}/it's {user}.pem"
-        staged = shell.stage(path, CONTENT, as_root=True, mode="0440", owner="root:users")
+        staged = shell.stage(path, CONTENT, as_root=True)
         assert shell.read(path, as_root=True) is None
-        shell.put({staged: path}, as_root=True)
+        assert shell.run(["mv", staged, path], as_root=True).status == 0
         assert shell.read(path, as_root=True) == CONTENT
         facts = shell.look([path], as_root=True)[path]
         assert facts is not None
-        assert (facts.mode, facts.owner, facts.size) == ("0440", "root:users", len(CONTENT))
+        assert (facts.mode, facts.owner, facts.size) == ("0600", "root:root", len(CONTENT))
         assert shell.names(folder, as_root=True) == (f"it's {user}.pem",)
 
 
@@ -143,18 +143,14 @@ def test_it_is_all_the_same_to_a_host_with_another_sh(
         pin(store, sshd)
         with session(store, host(sshd, "certs", password=PASSWORD)) as shell:
             assert shell.run(["sh", "-c", "cat; exit 9"], as_root=True, stdin=CONTENT).status == 9
-            for mode in ("0600", "0440", None):
-                content = CONTENT + str(mode).encode()
-                staged = shell.stage(
-                    "/run/a.pem", content, as_root=True, mode=mode, owner="certs:users"
-                )
-                shell.put({staged: "/run/a.pem"}, as_root=True)
-                assert shell.read("/run/a.pem", as_root=True) == content
+            staged = shell.stage("/run/a.pem", CONTENT, as_root=True)
+            assert shell.run(["mv", staged, "/run/a.pem"], as_root=True).status == 0
+            assert shell.read("/run/a.pem", as_root=True) == CONTENT
             facts = shell.look(["/run/a.pem", "/run/none"], as_root=True)
             assert facts["/run/none"] is None
             kept = facts["/run/a.pem"]
             assert kept is not None
-            assert (kept.mode, kept.owner) == ("0440", "certs:users")
+            assert (kept.mode, kept.owner) == ("0600", "root:root")
             assert "a.pem" in (shell.names("/run", as_root=True) or ())
         names = {"/usr/bin/busybox": "BusyBox", "/bin/bash": "GNU bash"}
         assert names[program] in sshd.as_root("/bin/sh --help 2>&1 || true")
@@ -175,7 +171,7 @@ def test_what_may_not_be_read_is_not_absent(store: Store, rig: Rig, folder: str)
         assert shell.read(f"{folder}/none", as_root=True) is None
         assert shell.read(f"{folder}/secret", as_root=True) == b"x\n"
         with pytest.raises(DeviceRefused, match="denied"):
-            shell.stage(f"{folder}/secret", b"", as_root=False, mode=None, owner=None)
+            shell.stage(f"{folder}/secret", b"", as_root=False)
 
 
 def test_a_folder_that_is_full_leaves_the_old_file_and_nothing_else(
@@ -184,7 +180,7 @@ def test_a_folder_that_is_full_leaves_the_old_file_and_nothing_else(
     rig.sshd.as_root(f"mount -t tmpfs -o size=16k tmpfs {folder}; echo old >{folder}/a.pem")
     with opened(store, rig, "root") as shell:
         with pytest.raises(DeviceRefused, match="No space left"):
-            shell.stage(f"{folder}/a.pem", b"x" * 20_000, as_root=True, mode=None, owner=None)
+            shell.stage(f"{folder}/a.pem", b"x" * 20_000, as_root=True)
         assert shell.names(folder, as_root=True) == ("a.pem",)
         assert shell.read(f"{folder}/a.pem", as_root=True) == b"old\n"
 
@@ -233,15 +229,60 @@ def test_why_sudo_runs_nothing_is_told_and_no_password_is_blamed(
     assert not (store.folder / "refusals.toml").exists()
 
 
-def test_a_password_is_not_sent_where_sudo_remembers_one(
-    store: Store, rig: Rig, folder: str
-) -> None:
-    # With a ticket sudo reads no password: a line with one would be the content's first.
+def test_what_sudo_remembers_makes_no_difference(store: Store, rig: Rig) -> None:
+    # With a ticket sudo would read no password, until the ticket is too old.
     with opened(store, rig, "patient", sudo_password=PASSWORD) as shell:
         for _ in range(3):
             assert shell.run(["cat"], as_root=True, stdin=CONTENT).stdout == CONTENT
-    with opened(store, rig, "patient", sudo_password="never asked for") as shell:
-        assert shell.run(["cat"], as_root=True, stdin=CONTENT).stdout == CONTENT
+    error = by_sudo(store, rig, "patient", sudo_password="not the one that is remembered")
+    assert "sudo refuses the password of 'patient'" in error.message
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """A host whose PAM asks for passwords in words of its own, and whose sudo leaves it to."""
+    stack = [
+        "auth optional pam_ftp.so",  # asks otherwise than sudo is told, and lets nobody in
+        "auth required pam_unix.so use_first_pass nodelay",
+        "account required pam_unix.so",
+        "session required pam_permit.so",
+    ]
+    lines = " ".join(f"'{line}'" for line in stack)
+    made = Sshd(
+        tmp_path_factory.mktemp("foreign"),
+        [User("certs", PASSWORD)],
+        sudoers=["Defaults !passprompt_override", 'Defaults badpass_message="Falsches Kennwort"'],
+        prepare=f"printf '%s\\n' {lines} >/run/box/etc/pam.d/sudo",
+    )
+    with made:
+        yield made
+
+
+def test_a_prompt_in_other_words_is_all_the_same(store: Store, foreign: Sshd) -> None:
+    pin(store, foreign)
+    with session(store, host(foreign, "certs", password=PASSWORD)) as shell:
+        by_hand = ["sudo", "-k", "-S", "-p", "OURS", "true"]
+        said = shell.run(by_hand, as_root=False, stdin=f"{PASSWORD}\n".encode())
+        assert (said.status, b"OURS" in said.stderr) == (0, False)
+        assert b"Password required for certs" in said.stderr
+        for content in (b"", CONTENT):
+            began = time.monotonic()
+            result = shell.run(["cat"], as_root=True, stdin=content)
+            assert (result.status, result.stdout, result.stderr) == (0, content, b"")
+            assert time.monotonic() - began < 20
+
+
+def test_a_wrong_password_is_found_out_in_whatever_words_and_given_once(
+    store: Store, foreign: Sshd
+) -> None:
+    pin(store, foreign)
+    wrong = host(foreign, "certs", password=PASSWORD, sudo_password="wrong")
+    for words in ("sudo refuses the password of 'certs'", "not tried: it was refused at"):
+        with (
+            session(store, wrong) as shell,
+            pytest.raises(AuthRefused, match=words),
+        ):
+            shell.run(["cat"], as_root=True, stdin=CONTENT)
 
 
 def test_an_account_without_a_shell_of_its_own_gets_no_content(store: Store, rig: Rig) -> None:
@@ -266,7 +307,7 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_file_leaves_the_old_one(
             pytest.raises(Unreachable, match="the connection was lost") as caught,
             session(store, to) as shell,
         ):
-            shell.stage(f"{folder}/a.pem", content, as_root=True, mode=None, owner=None)
+            shell.stage(f"{folder}/a.pem", content, as_root=True)
         assert relay.has_cut
     assert caught.value.step == "write"
     # The host notices it in its own time, and clears up.
@@ -345,8 +386,8 @@ def test_no_secret_and_no_content_is_in_an_argument_or_environment(
     content = b"-----BEGIN PRIVATE KEY-----\nTheContentOfTheKey\n"
     sudo = "another-word-for-sudo"
     with opened(store, rig, "certs", password=PASSWORD) as shell:
-        staged = shell.stage("/run/k.pem", content, as_root=True, mode="0400", owner=None)
-        shell.put({staged: "/run/k.pem"}, as_root=True)
+        staged = shell.stage("/run/k.pem", content, as_root=True)
+        shell.run(["mv", staged, "/run/k.pem"], as_root=True)
     by_sudo(store, rig, "certs", sudo_password=sudo)
     trace = rig.sshd.traced
     started = re.findall(r'execve\("[^"]*/([^"]+)"', trace)
@@ -360,15 +401,12 @@ def test_no_secret_and_no_content_is_in_an_argument_or_environment(
         assert secret not in logged
 
 
-def test_a_staged_file_is_closed_to_others_from_its_first_moment_to_its_last_mode(
-    store: Store, traced: Rig
-) -> None:
+def test_a_staged_file_is_closed_to_others_from_its_first_moment(store: Store, traced: Rig) -> None:
     rig = traced
     pin(store, rig.sshd)
     with opened(store, rig, "certs", sudo_password=PASSWORD) as shell:
-        path = "/run/closed.pem"
-        staged = shell.stage(path, CONTENT, as_root=True, mode="0644", owner="certs:users")
-        shell.put({staged: path}, as_root=True)
+        staged = shell.stage("/run/closed.pem", CONTENT, as_root=True)
+        assert shell.read(staged, as_root=True) == CONTENT
     assert STAGED in staged
     calls = [line.split(maxsplit=1) for line in rig.sshd.traced.splitlines()]
     (shell_s, created), *more = [
@@ -379,11 +417,10 @@ def test_a_staged_file_is_closed_to_others_from_its_first_moment_to_its_last_mod
     own = [call for pid, call in calls if pid == shell_s]
     masks = [call for call in own[: own.index(created)] if call.startswith("umask(")]
     assert masks[-1].startswith("umask(077)")
-    # The content is in it, and the owner its own, before others may read it by its mode.
-    changes = [call for _, call in calls if re.match(r'f\w+\(.*"/proc/self/fd/3"', call)]
-    assert [call.split("(")[0] for call in changes[-2:]] == ["fchownat", "fchmodat"]
-    assert "0644" in changes[-1]
-    assert any(call.startswith("rename") and f'"{staged}"' in call for _, call in calls)
+    after = [call for _, call in calls[[call for _, call in calls].index(created) :]]
+    closed = next(n for n, call in enumerate(after) if "fchmodat" in call and "0600" in call)
+    written = next(n for n, call in enumerate(after) if re.match(r'execve\("[^"]*/cat"', call))
+    assert closed < written
 
 
 def test_a_session_that_is_not_open_runs_nothing(store: Store, rig: Rig) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from distributor.access import trust_for
 from distributor.model.bundle import Bundle, Certificate, assemble
 from distributor.model.endpoints import Served
-from distributor.model.errors import DeviceRefused, Unreachable
+from distributor.model.errors import DeviceRefused, DistributorError, Unreachable
 from distributor.model.holds import Hold
 from distributor.model.hosts import (
     ApiAccess,
@@ -299,10 +299,11 @@ class Fleet:
 
 
 def _words(at: datetime, report: Report) -> list[str]:
-    return [
-        *(f"{at:%m-%d} {one.name} {one.status} {one.error or ''}" for one in report.certificates),
-        *(f"{at:%m-%d} {one.host} {one.status} {one.error or ''}" for one in report.hosts),
+    ends: list[tuple[str, str, DistributorError | None]] = [
+        (one.name, one.status, one.error) for one in report.certificates
     ]
+    ends += [(one.host, one.status, one.error) for one in report.hosts]
+    return [f"{at:%m-%d} {name} {status} {error or ''}" for name, status, error in ends]
 
 
 class Deaf:
@@ -353,8 +354,8 @@ class Tools:
     def revoked_leaves(self) -> frozenset[str]:
         return self.store.bundles.revoked_leaves()
 
-    def is_compromised(self, key: Secret) -> bool:
-        return self.store.bundles.is_compromised(key)
+    def compromised_keys(self) -> frozenset[str]:
+        return self.store.bundles.compromised_keys()
 
     def hold(self, host: str) -> Hold | None:
         return self.store.holds.of(host)

@@ -2,10 +2,14 @@
 
 import os
 import stat
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from distributor.clients import remote_files
+from distributor.clients.remote_files import RemoteFiles
 from distributor.clients.shell import (
     CONTENT_LIMIT,
     STAGED,
@@ -15,7 +19,7 @@ from distributor.clients.shell import (
     checked_path,
 )
 from distributor.model.errors import DeviceRefused, ProtocolError, Unreachable
-from tests.local_shell import SHELLS, Local, local_shell
+from tests.local_shell import SHELLS, Local, local_shell, open_new_files, wait_for_mode
 
 CONTENT = b"-----BEGIN\0\xff\nline\n"
 ODD = "it's $HOME; `x` \\ \"-"
@@ -42,45 +46,39 @@ def test_it_is_a_shell(shell: Local) -> None:
     assert as_contract.read("/does/not/exist", as_root=False) is None
 
 
-def test_a_file_is_staged_and_put_in_place(shell: Local, folder: Path) -> None:
-    path = f"{folder}/{ODD}.pem"
-    staged = shell.stage(path, CONTENT, as_root=False, mode="0440", owner=None)
-    assert Path(staged).parent == folder
-    assert STAGED in staged
-    assert Path(staged).read_bytes() == CONTENT
-    assert mode_of(staged) == 0o440
-    assert not Path(path).exists()
-    shell.put({staged: path}, as_root=False)
-    assert Path(path).read_bytes() == CONTENT
-    assert not Path(staged).exists()
-    assert shell.read(path, as_root=False) == CONTENT
+def test_a_file_is_staged_beside_its_place_for_its_writer_alone(shell: Local, folder: Path) -> None:
+    path = folder / f"{ODD}.pem"
+    path.write_bytes(b"old")
+    path.chmod(0o644)
+    staged = Path(shell.stage(str(path), CONTENT, as_root=False))
+    assert staged.parent == folder
+    assert STAGED in staged.name
+    assert staged.read_bytes() == CONTENT
+    assert (mode_of(staged), staged.stat().st_uid) == (0o600, os.getuid())
+    assert path.read_bytes() == b"old"
+    staged.rename(path)
+    assert shell.read(str(path), as_root=False) == CONTENT
 
 
-def test_a_new_file_is_its_writer_s_alone(shell: Local, folder: Path) -> None:
-    staged = shell.stage(f"{folder}/new", b"", as_root=False, mode=None, owner=None)
-    assert (mode_of(staged), Path(staged).stat().st_uid) == (0o600, os.getuid())
-
-
-def test_what_is_replaced_gives_its_mode_and_owner(shell: Local, folder: Path) -> None:
-    old = folder / "old"
-    old.write_bytes(b"old")
-    old.chmod(0o640)
-    if os.getuid() == 0:
-        os.chown(old, 12345, 23456)
-    staged = shell.stage(str(old), CONTENT, as_root=False, mode=None, owner=None)
-    facts, before = Path(staged).stat(), old.stat()
-    assert (facts.st_mode, facts.st_uid, facts.st_gid) == (
-        before.st_mode,
-        before.st_uid,
-        before.st_gid,
-    )
-    assert old.read_bytes() == b"old"
+def test_a_staged_file_is_closed_before_its_content_comes_in_a_folder_that_opens_new_ones(
+    shell: Local, folder: Path
+) -> None:
+    open_new_files(folder)
+    (folder / "open").touch()
+    assert mode_of(folder / "open") & 0o077  # the umask counts for nothing there
+    staged = folder / "staged"
+    words = shell.words(["/bin/sh", "-c", remote_files._STAGE, "sh", str(staged), "1"])
+    with subprocess.Popen(words, env=shell.env, stdin=subprocess.PIPE) as run:
+        wait_for_mode(staged, 0o600)
+        assert run.stdin
+        run.stdin.write(b"x")
+    assert (run.returncode, staged.read_bytes(), mode_of(staged)) == (0, b"x", 0o600)
 
 
 def test_content_that_was_cut_short_leaves_nothing(shell: Local, folder: Path) -> None:
-    shell.cut = True
+    shell.lost = 1
     with pytest.raises(DeviceRefused, match="cut short"):
-        shell.stage(f"{folder}/new", CONTENT, as_root=False, mode=None, owner=None)
+        shell.stage(f"{folder}/new", CONTENT, as_root=False)
     assert list(folder.iterdir()) == []
 
 
@@ -90,33 +88,13 @@ def test_a_disk_that_is_full_leaves_nothing_in_place(shell: Local, folder: Path)
         ["/bin/sh", "-c", 'trap "" XFSZ; ulimit -f 1; exec "$0" "$@"', *shell._shell], shell._path
     )
     with pytest.raises(DeviceRefused, match="cannot write"):
-        limited.stage(f"{folder}/new", b"x" * 5000, as_root=False, mode=None, owner=None)
+        limited.stage(f"{folder}/new", b"x" * 5000, as_root=False)
     assert list(folder.iterdir()) == []
-
-
-def test_neither_a_folder_nor_a_symbolic_link_is_replaced(shell: Local, folder: Path) -> None:
-    (folder / "folder").mkdir()
-    (folder / "link").symlink_to("elsewhere")
-    for name, words in (("folder", "is a folder"), ("link", "is a symbolic link")):
-        with pytest.raises(DeviceRefused, match=words):
-            shell.stage(f"{folder}/{name}", b"x", as_root=False, mode=None, owner=None)
-    staged = shell.stage(f"{folder}/file", b"x", as_root=False, mode=None, owner=None)
-    with pytest.raises(DeviceRefused, match="is a folder"):
-        shell.put({staged: f"{folder}/folder"}, as_root=False)
-    assert Path(staged).exists()
-    assert list((folder / "folder").iterdir()) == []
-
-
-def test_nothing_is_put_in_place_unless_everything_is_there(shell: Local, folder: Path) -> None:
-    first = shell.stage(f"{folder}/a", b"a", as_root=False, mode=None, owner=None)
-    with pytest.raises(DeviceRefused, match="is not there"):
-        shell.put({first: f"{folder}/a", f"{folder}/gone": f"{folder}/b"}, as_root=False)
-    assert [path.name for path in folder.iterdir()] == [Path(first).name]
 
 
 def test_a_folder_that_is_missing_is_told(shell: Local, folder: Path) -> None:
     with pytest.raises(DeviceRefused) as caught:
-        shell.stage(f"{folder}/none/file", b"x", as_root=False, mode=None, owner=None)
+        shell.stage(f"{folder}/none/file", b"x", as_root=False)
     assert caught.value.step == "write"
     assert caught.value.code != 0
 
@@ -136,6 +114,23 @@ def test_what_is_at_paths_is_told_without_following_links(shell: Local, folder: 
     assert kinds == ["file", "link", "folder"]
     assert found[str(missing)] is None
     assert shell.look([], as_root=False) == {}
+
+
+def test_a_group_of_a_directory_service_may_have_a_space_in_its_name() -> None:
+    class Domain(RemoteFiles):
+        """A host that belongs to a domain, as its `stat` tells."""
+
+        def run(self, command: Sequence[str], **_: object) -> Result:
+            (script,) = (word for word in command if "stat -c" in word)
+            told = r"81a0 1010 2020 5 EXAMPLE\ann lee:EXAMPLE\domain users"
+            assert "'%f %u %g %s %U:%G'" in script
+            return Result(0, f"{told}\n-\n".encode(), b"")
+
+    facts = Domain().look(["/a", "/b"], as_root=False)
+    assert facts["/a"] == FileFacts(
+        "file", "0640", 1010, 2020, r"EXAMPLE\ann lee:EXAMPLE\domain users", 5
+    )
+    assert facts["/b"] is None
 
 
 def test_an_owner_without_a_name_is_a_number(shell: Local, folder: Path) -> None:
@@ -191,25 +186,13 @@ def test_a_path_that_could_mean_something_else_never_gets_into_a_command(
     with pytest.raises(ProtocolError):
         shell.remove([path], as_root=False)
     with pytest.raises(ProtocolError):
-        shell.put({"/a": path}, as_root=False)
-    with pytest.raises(ProtocolError):
-        shell.stage(path, b"", as_root=False, mode=None, owner=None)
-
-
-@pytest.mark.parametrize(
-    ("mode", "owner"), [("rwx", None), ("01777", None), (None, "a b"), (None, "-R"), (None, "")]
-)
-def test_what_is_no_mode_or_owner_never_gets_into_a_command(
-    shell: Local, folder: Path, mode: str | None, owner: str | None
-) -> None:
-    with pytest.raises(ValueError, match=r"no (mode|owner)"):
-        shell.stage(f"{folder}/a", b"", as_root=False, mode=mode, owner=owner)
+        shell.stage(path, b"", as_root=False)
 
 
 def test_too_much_is_not_even_begun(shell: Local, folder: Path) -> None:
     content = b"x" * (CONTENT_LIMIT + 1)
     with pytest.raises(ValueError, match="too much"):
-        shell.stage(f"{folder}/a", content, as_root=False, mode=None, owner=None)
+        shell.stage(f"{folder}/a", content, as_root=False)
 
 
 def test_a_lost_connection_is_no_failure_of_the_host() -> None:
@@ -220,3 +203,13 @@ def test_a_lost_connection_is_no_failure_of_the_host() -> None:
     assert caught.value.code == 28
     assert Result(0, b"out", b"noise").required("cannot", "x") == b"out"
     assert b"secret" not in repr(Result(0, b"secret", b"secret")).encode()
+
+
+def test_words_are_never_those_of_a_file_that_was_read() -> None:
+    half = Result(1, b"-----BEGIN PRIVATE KEY-----", b"")
+    with pytest.raises(DeviceRefused, match=r"^cannot read /a: no words") as caught:
+        half.required("cannot read /a", "read")
+    assert "PRIVATE" not in f"{caught.value!s} {caught.value!r} {half!r} {half.words}"
+    assert Result(1, b" out\n", b"err\x1b\n").all_words == "err\\x1b; out"
+    assert Result(1, b"out", b"").all_words == "out"
+    assert Result(1, b"", b"").all_words == "no words"

@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -140,10 +141,69 @@ def test_a_host_without_sudo_is_understood(shell: str) -> None:
     assert why_sudo_ended(dialogue.before, password_sent=False) is SudoSays.MISSING
 
 
-def test_sudo_is_given_a_prompt_that_nobody_can_know_before() -> None:
-    assert command_line(["id"], TOKEN, Sudo.BY_PASSWORD).count("sudo -S -p") == 1
-    assert command_line(["id"], TOKEN, Sudo.WITHOUT).count("sudo -n") == 1
+def test_sudo_is_called_so_that_what_it_remembers_makes_no_difference() -> None:
+    assert command_line(["id"], TOKEN, Sudo.BY_PASSWORD).count("sudo -k -S -p") == 1
+    assert command_line(["id"], TOKEN, Sudo.TO_CHECK).count("sudo -k -S -p") == 1
+    assert command_line(["id"], TOKEN, Sudo.UNASKED).count("sudo -k -n --") == 1
+    assert command_line(["id"], TOKEN, Sudo.WITHOUT).count("sudo -n --") == 1
     assert "sudo" not in command_line(["id"], TOKEN, Sudo.NOT)
+
+
+# How a sudo may go about the password line: it reads it, asking for it in whatever words, or not.
+SUDOS = {
+    "reads": 'printf %s "$4" >&2; IFS= read -r word; shift 5; exec "$@"',
+    "asks otherwise": 'printf "Passwort: " >&2; IFS= read -r word; shift 5; exec "$@"',
+    "asks twice": 'printf "$4$4" >&2; IFS= read -r word; shift 5; exec "$@"',
+    "reads nothing": 'shift 5; exec "$@"',
+    "prints": 'echo "a lecture"; IFS= read -r word; shift 5; exec "$@"',
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("sudo", SUDOS)
+@pytest.mark.parametrize("content", [b"", b"\n", b"secret\n", b"a\0b\\n", bytes(range(256))])
+def test_whatever_sudo_does_with_the_password_it_is_no_content(
+    tmp_path: Path, shell: str, sudo: str, content: bytes
+) -> None:
+    line = command_line(["cat"], TOKEN, Sudo.BY_PASSWORD)
+    dialogue = asked(tmp_path, shell, sudo, line, b"the word\n" + f"{TOKEN}g\n".encode() + content)
+    assert (dialogue.status, dialogue.stdout, dialogue.stderr) == (0, content, b"")
+    assert Dialogue(TOKEN, LIMIT).cleared == f"{TOKEN}g\n".encode()
+
+
+@pytest.mark.parametrize("sudo", SUDOS)
+@pytest.mark.parametrize("lost", [1, 2, 30, 40])
+def test_a_command_does_not_run_whose_content_was_never_announced(
+    tmp_path: Path, sudo: str, lost: int
+) -> None:
+    line = command_line(["echo", "it ran"], TOKEN, Sudo.BY_PASSWORD)
+    said = b"the word\n" + f"{TOKEN}g\n".encode()
+    dialogue = asked(tmp_path, "sh", sudo, line, said[:-lost])
+    assert dialogue.stdout == b""
+    assert not dialogue.has_ended
+
+
+@pytest.mark.parametrize("sudo", SUDOS)
+def test_a_password_that_is_right_lets_a_command_begin_by_itself(tmp_path: Path, sudo: str) -> None:
+    line = command_line(["true"], TOKEN, Sudo.TO_CHECK)
+    assert asked(tmp_path, "sh", sudo, line, b"the word\n").has_begun
+
+
+def asked(folder: Path, shell: str, sudo: str, line: str, said: bytes) -> Dialogue:
+    """What comes back from a host with such a sudo."""
+    tool = folder / "sudo"
+    tool.write_text(f"#!/bin/sh\n{SUDOS[sudo]}\n")
+    tool.chmod(0o755)
+    done = subprocess.run(
+        [shell, "-c", line.replace(PATH, f"{folder}:{PATH}", 1)],
+        input=said,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    dialogue = Dialogue(TOKEN, LIMIT)
+    dialogue.heard(done.stdout, done.stderr)
+    return dialogue
 
 
 @pytest.mark.parametrize(

@@ -3,23 +3,21 @@
 import os
 import stat
 import subprocess
-import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from distributor.clients.shell import STAGED
-from distributor.model.errors import Busy, DeviceRefused
+from distributor.model.errors import DeviceRefused, ProtocolError
 from distributor.model.state import Address, State
-from distributor.targets import remote_lock
-from distributor.targets.remote_lock import RemoteLock
-from distributor.targets.remote_set import NewFile, RemoteSet, mark_of
-from tests.local_shell import SHELLS, Local, local_shell
+from distributor.targets.remote_lock import Controller, RemoteLock
+from distributor.targets.remote_scripts import PLACE
+from distributor.targets.remote_set import Kept, NewFile, RemoteSet, mark_of
+from tests.local_shell import SHELLS, Local, local_shell, open_new_files, wait_for_mode
 
-NOW = datetime(2026, 11, 21, 2, tzinfo=UTC)
 ODD = "it's $HOME; `x` \\ \"-"
-OURS, THEIRS = "attic.example.test:/var/lib/distribute", "cellar.example.test:/root"
+OURS = Controller("0a1b2c", "attic")
+MARK, OTHER_MARK, THIRD_MARK, LAST_MARK = "aa", "bb", "cc", "dd"
 
 
 @pytest.fixture(params=SHELLS)
@@ -39,14 +37,15 @@ def own(tmp_path: Path) -> str:
     return f"{tmp_path}/own {ODD}"
 
 
-def lock_of(shell: Local, own: str, who: str = OURS) -> RemoteLock:
-    return RemoteLock(shell, own, who, as_root=False)
-
-
-def set_of(shell: Local, own: str, *folders: object) -> RemoteSet:
-    files = RemoteSet(shell, lock_of(shell, own), own, as_root=False)
+def set_of(shell: Local, own: str, *folders: object, host: str = "docker") -> RemoteSet:
+    lock = RemoteLock(shell, own, lambda: OURS, host, as_root=False)
+    files = RemoteSet(shell, lock, own, as_root=False)
     files.begin(map(str, folders))
     return files
+
+
+def kept_by(files: RemoteSet, mark: str = MARK) -> Kept | None:
+    return files.kept(mark, lambda _: True)
 
 
 def everything(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -101,10 +100,10 @@ def test_what_was_there_comes_back_with_mode_and_absence(
     cert, key = write(place / "cert.pem", b"old", 0o444), write(place / "key.pem", b"old", 0o400)
     chain = f"{place}/chain.pem"
     before, files = everything(place), set_of(shell, own, place)
-    files.keep("mark", NOW, (cert, key, chain))
+    files.keep(MARK, (cert, key, chain))
     new = NewFile(b"new", mode="0600")
     files.replace({cert: new, key: new, chain: new})
-    kept = files.kept("mark")
+    kept = kept_by(files)
     assert kept is not None
     assert [path for path, copy in kept.files.items() if copy is None] == [chain]
     for _ in range(2):
@@ -131,8 +130,8 @@ def test_nothing_changes_when_one_file_cannot_be_staged(
         assert not [name for name in names(place) if STAGED in name]
         assert names(own) == ["lock", "work"]
     with pytest.raises(DeviceRefused, match="is no file"):
-        files.keep("mark", NOW, (cert, f"{place}/link.pem"))
-    assert files.kept("mark") is None
+        files.keep(MARK, (cert, f"{place}/link.pem"))
+    assert kept_by(files) is None
 
 
 def test_the_last_three_copies_stay_and_are_the_account_s_alone(
@@ -140,21 +139,142 @@ def test_the_last_three_copies_stay_and_are_the_account_s_alone(
 ) -> None:
     cert = write(place / "cert.pem", b"old", 0o444)
     files = set_of(shell, own, place)
-    for number in range(5):
+    marks = (MARK, OTHER_MARK, THIRD_MARK, LAST_MARK, MARK)
+    for number, mark in enumerate(marks):
         Path(cert).chmod(0o600)
         write(place / "cert.pem", str(number).encode(), 0o444)
-        files.keep(f"mark{number % 4}", NOW + timedelta(hours=number), (cert,))
+        files.keep(mark, (cert,))
     copies = Path(own) / "copies"
-    assert [name[-5:] for name in names(copies)] == ["mark2", "mark3", "mark0"]
-    assert files.kept("mark1") is None
-    for mark, content in (("mark0", b"4"), ("mark3", b"3")):
-        kept = files.kept(mark)
+    assert [name.rpartition("-")[2] for name in names(copies)] == [*marks[2:]]
+    assert kept_by(files, OTHER_MARK) is None
+    for mark, content in ((MARK, b"4"), (LAST_MARK, b"3")):
+        kept = kept_by(files, mark)
         assert kept is not None
         (copy,) = kept.files.values()
         assert copy is not None
-        assert Path(copy).read_bytes() == content
+        assert (Path(own) / copy).read_bytes() == content
     for folder in (Path(own), copies, *copies.iterdir()):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_the_copy_just_made_stays_whatever_the_clocks_say(
+    shell: Local, own: str, place: Path
+) -> None:
+    cert = write(place / "cert.pem", b"old", 0o444)
+    files = set_of(shell, own, place)
+    for mark in (MARK, OTHER_MARK, THIRD_MARK):
+        files.keep(mark, (cert,))
+        for one in (Path(own) / "copies").iterdir():
+            os.utime(one, (4e9, 4e9))  # they were made in a future that the clock went back from
+    for _ in range(12):
+        files.keep(LAST_MARK, (cert,))
+        assert kept_by(files, LAST_MARK) is not None
+    last = names(Path(own) / "copies")[-1]
+    assert int(last.partition("-")[0]) == 15
+
+
+def test_hosts_that_share_a_folder_have_copies_of_their_own(
+    shell: Local, own: str, place: Path
+) -> None:
+    here, there = write(place / "a.pem", b"a", 0o444), write(place / "b.pem", b"b", 0o400)
+    first = set_of(shell, own, place, host="docker")
+    first.keep(MARK, (here,))
+    first._lock.release()
+    second = set_of(shell, own, place, host="proxy")
+    assert kept_by(second) is None
+    for _ in range(4):
+        second.keep(MARK, (there,))
+    kept = kept_by(second)
+    assert kept is not None
+    assert list(kept.files) == [there]
+    second._lock.release()
+    again = set_of(shell, own, place, host="docker")
+    mine = kept_by(again)
+    assert mine is not None
+    assert list(mine.files) == [here]
+    assert len(names(Path(own) / "copies")) == 4
+
+
+def test_a_name_that_ends_with_spaces_is_kept_and_comes_back(
+    shell: Local, own: str, place: Path
+) -> None:
+    cert = write(place / " cert.pem  ", b"old", 0o444)
+    files = set_of(shell, own, place)
+    files.keep(MARK, (cert,))
+    files.replace({cert: NewFile(b"new")})
+    assert everything(place) == {" cert.pem  ": (b"new", 0o444)}
+    kept = kept_by(files)
+    assert kept is not None
+    files.restore(kept)
+    assert everything(place) == {" cert.pem  ": (b"old", 0o444)}
+
+
+def test_a_copy_leads_nowhere_but_to_the_files_of_its_host(
+    shell: Local, own: str, place: Path
+) -> None:
+    cert, key = write(place / "cert.pem", b"old", 0o444), write(place / "key.pem", b"old", 0o400)
+    files = set_of(shell, own, place)
+    files.keep(MARK, (cert, key))
+    with pytest.raises(ProtocolError, match="none of this host's"):
+        files.kept(MARK, {cert}.__contains__)
+    (folder,) = (Path(own) / "copies").iterdir()
+    for line in ("1\t/etc/passwd", "../1\t" + cert, "1\trelative", "1"):
+        (folder / "index").write_text(f"{line}\n")
+        with pytest.raises(ProtocolError):
+            files.kept(MARK, {cert, key}.__contains__)
+
+
+def test_a_list_that_was_cut_short_is_not_taken_for_the_whole(
+    shell: Local, own: str, place: Path
+) -> None:
+    cert, key = write(place / "cert.pem", b"old", 0o444), write(place / "key.pem", b"old", 0o400)
+    files = set_of(shell, own, place)
+    files.keep(MARK, (cert, key))
+    kept = kept_by(files)
+    assert kept is not None
+    before = everything(place)
+    for lost in (2, 20, len(f"{key}\n") + 3):  # a letter, half of a path, more than a line
+        shell.lost = lost
+        with pytest.raises(DeviceRefused, match="cut short"):
+            files.keep(OTHER_MARK, (cert, key))
+        with pytest.raises(DeviceRefused, match="cut short"):
+            files.restore(kept)
+        shell.lost = 0
+        assert everything(place) == before
+        assert kept_by(files, OTHER_MARK) is None
+
+
+def test_a_key_that_was_not_there_is_its_owner_s_alone(shell: Local, own: str, place: Path) -> None:
+    cert = write(place / "cert.pem", b"old", 0o644)
+    key = NewFile(b"text\n-----BEGIN EC PRIVATE KEY-----\nx", like=cert)
+    set_of(shell, own, place).replace(
+        {
+            f"{place}/key.pem": key,
+            f"{place}/chain.pem": NewFile(b"chain", like=cert),
+            f"{place}/group.pem": NewFile(key.content, mode="0640", like=cert),
+        }
+    )
+    modes = {name: mode for name, (_, mode) in everything(place).items()}
+    assert modes == {"cert.pem": 0o644, "key.pem": 0o600, "chain.pem": 0o644, "group.pem": 0o640}
+    assert (NewFile(b"").holds_key, NewFile(b"-----BEGIN PRIVATE KEY-----").holds_key) == (0, 1)
+    assert "text" not in repr(key)
+
+
+def test_a_staged_file_is_closed_before_its_content_comes_in_a_folder_that_opens_new_ones(
+    shell: Local, own: str, place: Path
+) -> None:
+    open_new_files(place)
+    cert = write(place / "cert.pem", b"old", 0o644)
+    set_of(shell, own, place)
+    os.mkfifo(f"{own}/content")  # of which nothing comes
+    line = f"content\t-\t-\t-\t-\t{cert}"
+    words = shell.words(["/bin/sh", "-c", PLACE, "sh", str(len(line)), ".mark"])
+    with subprocess.Popen(words, cwd=own, env=shell.env, stdin=subprocess.PIPE) as run:
+        assert run.stdin
+        run.stdin.write(line.encode())
+        run.stdin.close()
+        wait_for_mode(place / ".cert.pem.mark", 0o600)
+        run.kill()
 
 
 def test_what_a_cut_run_left_goes_first(shell: Local, own: str, place: Path) -> None:
@@ -168,74 +288,3 @@ def test_a_mark_is_the_same_for_the_same_state() -> None:
     one, other = Address("file", "/a"), Address("file", "/b")
     states = [State({one: {"leaf": "1"}, other: {}}), State({other: {}, one: {"leaf": "1"}})]
     assert mark_of(states[0]) == mark_of(states[1]) != mark_of(State({one: {}}))
-
-
-def test_one_controller_keeps_another_out_until_it_is_done(shell: Local, own: str) -> None:
-    first, second = lock_of(shell, own), lock_of(shell, own, THEIRS)
-    first.take()
-    with pytest.raises(Busy, match=f"last seen at 20.*Z.*{OURS}"):
-        second.take()
-    assert first.run(["echo", ODD]).stdout == f"{ODD}\n".encode()
-    first.release()
-    second.take()
-    with pytest.raises(DeviceRefused, match="took the lock of this host over"):
-        first.run(["true"])
-    first.release()  # of which it has none
-    assert second.run(["true"]).status == 0
-
-
-def test_an_own_lock_that_was_left_behind_is_taken_over_at_once(shell: Local, own: str) -> None:
-    lock_of(shell, own).take()
-    again = lock_of(shell, own)
-    again.take()
-    assert again.run(["cat"], stdin=b"all").stdout == b"all"
-
-
-def test_a_lock_of_another_counts_for_an_hour_without_work(shell: Local, own: str) -> None:
-    lock = lock_of(shell, own, THEIRS)
-    lock.take()
-    path = Path(own) / "lock"
-    for age, is_free in ((0, False), (3500, False), (3700, True)):
-        then = time.time() - age
-        os.utime(path, (then, then), follow_symlinks=False)
-        if is_free:
-            lock_of(shell, own).take()
-        else:
-            with pytest.raises(Busy, match="another controller"):
-                lock_of(shell, own).take()
-    with pytest.raises(DeviceRefused, match="over"):
-        lock.run(["true"])
-
-
-def test_work_makes_a_lock_count_anew(shell: Local, own: str) -> None:
-    lock = lock_of(shell, own, THEIRS)
-    lock.take()
-    path = Path(own) / "lock"
-    os.utime(path, (1, 1), follow_symlinks=False)
-    lock.run(["true"])
-    with pytest.raises(Busy, match="another controller"):
-        lock_of(shell, own).take()
-
-
-def test_a_command_that_a_cut_left_running_is_waited_for(
-    shell: Local, own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lock_of(shell, own).take()
-    done = tmp_path / "done"
-    script = f'sleep 1.2; echo x >"{done}"'
-    words = ["/bin/sh", "-c", remote_lock._WORK, "sh", own, OURS]
-    with subprocess.Popen([*words, "/bin/sh", "-c", script]):
-        while not (Path(own) / "work").is_symlink():
-            pass
-        monkeypatch.setattr(remote_lock, "WAIT_SECONDS", 0)
-        with pytest.raises(Busy, match="still works on the host: process"):
-            lock_of(shell, own).take()
-        monkeypatch.setattr(remote_lock, "WAIT_SECONDS", 60)
-        lock_of(shell, own).take()
-        assert done.exists()
-
-
-def test_a_folder_that_is_a_link_is_refused(shell: Local, own: str, place: Path) -> None:
-    Path(own).symlink_to(place)
-    with pytest.raises(DeviceRefused, match="is a symbolic link"):
-        lock_of(shell, own).take()

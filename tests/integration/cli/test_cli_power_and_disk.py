@@ -23,8 +23,8 @@ from tests.integration.cli.test_cli_processes import is_importing, started, wait
 
 WRITES = 24
 """More files than the first run of a house with a CA writes."""
-SEEDED = random.Random("disk")  # noqa: S311 - the same part each time
-CHOSEN = range(1, WRITES) if is_exhaustive() else sorted(SEEDED.sample(range(1, 16), 3))
+_SEEDED = random.Random("disk")  # noqa: S311 - the same part each time
+CHOSEN = range(1, WRITES) if is_exhaustive() else sorted(_SEEDED.sample(range(1, 16), 3))
 
 Deed = Literal["sync", "make", "rename", "write host"]
 
