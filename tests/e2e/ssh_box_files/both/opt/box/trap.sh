@@ -1,22 +1,25 @@
 #!/opt/box/host/bin/dash
 # Stands in for one of the usual tools, and does something else at the chosen call of it.
-set -- "$(basename "$0")" "$@"
-tool=$1
-shift
+# Its own words are the shell's alone: cat, too, may be the tool.
+tool=${0##*/}
 trap=/opt/box/traps/$tool
 
 signal_sshd() { # every sshd but the one that listens
+  read -r listener </run/sshd.pid
   for process in /proc/[0-9]*; do
     case $(readlink "$process/exe") in
-    *sshd*) [ "${process#/proc/}" = "$(cat /run/sshd.pid)" ] || kill "-$1" "${process#/proc/}" ;;
+    *sshd*) [ "${process#/proc/}" = "$listener" ] || kill "-$1" "${process#/proc/}" ;;
     esac
   done
 }
 
-count=$(($(cat "$trap/count") + 1))
+read -r count <"$trap/count"
+read -r at <"$trap/at"
+read -r what <"$trap/what"
+count=$((count + 1))
 echo $count >"$trap/count"
-if [ $count = "$(cat "$trap/at")" ]; then
-  case $(cat "$trap/what") in
+if [ $count = "$at" ]; then
+  case $what in
   fail)
     echo "$tool: No space left on device" >&2
     exit 1
