@@ -8,9 +8,9 @@ the fault gone, brings the host to the new certificate.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, Final
@@ -20,7 +20,7 @@ import pytest
 from distributor import access, delivery
 from distributor.model.endpoints import Served, all_serve
 from distributor.model.errors import AuthRefused, DistributorError
-from distributor.model.hosts import Endpoint
+from distributor.model.hosts import Endpoint, SocketAddress
 from distributor.model.plan import diff
 from tests.contract.delivering import Bench
 from tests.contract.target_laws import Raw, Rig
@@ -46,6 +46,8 @@ class SteppedBench(Bench):
     """A run's work that says also when it comes to a handshake after putting back."""
 
     now: str = ""
+    stands_in: Callable[[], SocketAddress | None] = lambda: None
+    """Gives a peer that is to be met once, at the first endpoint."""
 
     def step(self, host: str, text: str) -> None:
         self.now = text
@@ -54,10 +56,15 @@ class SteppedBench(Bench):
     def probe(self, endpoints: Sequence[Endpoint]) -> tuple[Served, ...]:
         if self.now == "putting back":
             self.step("", SHOWN_AGAIN)
-        return super().probe(endpoints)
+        peer = self.stands_in()
+        if peer is None:
+            return super().probe(endpoints)
+        first, *others = endpoints
+        (met,) = super().probe([replace(first, address=peer)])
+        return (replace(met, endpoint=first), *super().probe(others))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Subject(ABC):
     """One box, and one fault on it."""
 
@@ -67,6 +74,15 @@ class Subject(ABC):
     struck: bool = False
     hooks: dict[str, Callable[[], None]] = field(default_factory=dict)
     """What happens when the run comes to a step."""
+
+    @property
+    def was_struck(self) -> bool:
+        """Whether the fault came about."""
+        return self.struck
+
+    def stand_in(self) -> SocketAddress | None:
+        """Return, once, a peer that answers in the place of the first endpoint."""
+        return None
 
     @abstractmethod
     def arm(self, step: str, fault: str) -> None:
@@ -82,6 +98,16 @@ class Subject(ABC):
         """How often the box refused a password."""
 
 
+def never_in_a_handshake(steps: Iterable[str]) -> dict[tuple[str, str], str]:
+    """Return why some faults cannot occur at steps that are a handshake alone."""
+    reasons = {
+        "lost": "a handshake has no effect that could be made while its answer is lost",
+        "password": "no password is sent in a handshake",
+        "lie": "a handshake is looked at, and says no word that could be believed",
+    }
+    return {(step, fault): why for step in steps for fault, why in reasons.items()}
+
+
 class Kind(ABC):
     """One kind of host."""
 
@@ -93,6 +119,11 @@ class Kind(ABC):
     """Why a fault cannot occur at a step: by the step, or its beginning and `*`, and the fault."""
     proves_within: float = 0.6
     """Seconds that are waited for a proof which cannot come."""
+
+    @contextmanager
+    def ready(self, folder: Path) -> Iterator[None]:  # noqa: ARG002 - for kinds that share a box
+        """Make what all cells share, for as long as the context lasts."""
+        yield
 
     @abstractmethod
     def open(self, folder: Path) -> AbstractContextManager[Subject]:
@@ -118,7 +149,7 @@ def tried(kind: Kind, step: str, fault: str, folder: Path) -> str:
         before, refusals = rig.raw(), subject.refusals
         subject.arm(step, fault)
         status, error = _run(subject, patch, kind, step, fault)
-        assert subject.struck, "the fault did not come about"
+        assert subject.was_struck, "the fault did not come about"
         if isinstance(error, AuthRefused) or fault == "password":
             _require_once(subject, patch, kind, refusals)
         subject.heal()
@@ -140,14 +171,15 @@ def _run(
     subject: Subject, patch: pytest.MonkeyPatch, kind: Kind, step: str, fault: str
 ) -> tuple[str, DistributorError | None]:
     """Do one run. Waits are cut short only where what is waited for cannot come."""
-    is_late = step.startswith(("proving", "back"))
+    is_back = step.startswith("back")
     in_vain = fault in {"down", "identity", "lie"}
-    bench = SteppedBench(subject.rig, at=subject.hooks)
-    patch.setattr(delivery, "SERVED_SECONDS", kind.proves_within if in_vain else 20.0)
+    bench = SteppedBench(subject.rig, at=subject.hooks, stands_in=subject.stand_in)
+    patch.setattr(delivery, "SERVED_SECONDS", kind.proves_within if in_vain or is_back else 20.0)
     first = bench.at.get("putting back")
 
     def putting_back() -> None:
-        is_short = in_vain and (fault != "lie" or is_late)
+        ends_well = fault in {"cut", "lost", "slow"} or step.endswith("handshakes") and not in_vain
+        is_short = not ends_well if is_back else in_vain and fault != "lie"
         patch.setattr(delivery, "SERVED_SECONDS", kind.proves_within if is_short else 20.0)
         if first is not None:
             first()

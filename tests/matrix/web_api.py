@@ -24,15 +24,14 @@ from tests.contract.diskstation_rig import diskstation_rig
 from tests.contract.lab_rig import QUICK, LabRig
 from tests.contract.router_rig import router_rig
 from tests.contract.scenarios import ROUTER_SCENARIOS, scenario_with_rsa
-from tests.matrix.cells import SHOWN_AGAIN, Kind, Subject
+from tests.matrix.cells import SHOWN_AGAIN, Kind, Subject, never_in_a_handshake
+from tests.matrix.peers import ALERT, NO_TLS
 
 Matches = Callable[[Call], bool]
 _SLOW_SECONDS: Final = 0.3
 _GONE_SECONDS: Final = 0.4
 _REFUSED: Final = 117
 """What a box answers that cannot do a thing now, such as for a full disk (facts 2.4)."""
-_ALERT: Final = b"\x15\x03\x03\x00\x02\x02\x28"
-"""A TLS alert: fatal, handshake_failure (RFC 8446 section 6)."""
 _STRANGER: Final = factory_certificate("stranger")
 
 
@@ -65,10 +64,11 @@ _CALL: Final[Mapping[str, tuple[str, Matches]]] = {
     "back: signing in": ("putting back", _LOGIN),
     "back: pair": ("putting back", _IMPORT),
     "back: default": ("putting back", _DEFAULT),
+    "back: services": ("putting back", _SERVICES),
     "back: looking": (SHOWN_AGAIN, _any),
 }
 """Steps that are a call, when they begin, and which call it is."""
-_LATER: Final = frozenset({"changing: services", "back: default"})
+_LATER: Final = frozenset({"changing: services", "back: default", "back: services"})
 """Steps that come after a write: another device is there only once that was made."""
 
 
@@ -79,7 +79,7 @@ class _Strike:
     is_due: bool = True
 
 
-@dataclass
+@dataclass(kw_only=True)
 class WebSubject(Subject):
     """A box of the lab whose answers are taken from it one by one."""
 
@@ -92,7 +92,6 @@ class WebSubject(Subject):
         self.ports: Any = self.box._ports
         self._healthy = self.front._answered
         self.front._answered = self._answered  # type: ignore[method-assign]  # between box and client
-        self._last = _IMPORT if self.box.profile.system == "srm" else _SERVICES
 
     @property
     def refusals(self) -> int:
@@ -100,8 +99,8 @@ class WebSubject(Subject):
 
     def arm(self, step: str, fault: str) -> None:
         if step.startswith("back"):
-            # The last change is promised and not made: all of it has to be put back.
-            self.hooks["changing"] = partial(self._add, self._last, self._lied, counts=False)
+            # The box cannot be read when it should prove itself: all of it has to be put back.
+            self.hooks["proving"] = partial(self._add, _any, self._garbage, counts=False)
         if fault == "down":
             self.rig.patience = _GONE_SECONDS
         if step in _PORT:
@@ -174,9 +173,6 @@ class WebSubject(Subject):
         return Reply(self._said(f'{{"error":{{"code":{_REFUSED}}},"success":false}}'))
 
     def _lie(self, call: Call) -> Reply:
-        return self._lied(call)
-
-    def _lied(self, call: Call) -> Reply:
         if (call.api, call.method) in WRITES:
             return Reply(self.front._done(call, stays=True))
         return Reply(self._said('{"success":true}'))
@@ -203,7 +199,7 @@ class WebSubject(Subject):
         elif fault == "cut":
             self._once(self.ports.dsm, "_before_handshake", _break_off)
         else:
-            text = {"refusal": _ALERT, "garbage": b"HTTP/1.1 400 Bad Request\r\n\r\n"}[fault]
+            text = {"refusal": ALERT, "garbage": NO_TLS}[fault]
             self._once(self.ports.dsm, "_clear", partial(_say, text))
 
     def _meet_at_the_restart(self, fault: str) -> None:
@@ -295,19 +291,11 @@ def _say(text: bytes, connection: Any, _peer: str) -> bool:
     return False
 
 
-_LOOKED_AT: Final = "a handshake is looked at, and says no word that could be believed"
-_ONE_EXCHANGE: Final = "a handshake has no effect that could be made while its answer is lost"
-_NO_PASSWORD: Final = "no password is sent in a handshake"
 _NOT_ASKED: Final = "nobody asks for the restart, so that nothing can be refused"
-_NEVER: Final[Mapping[tuple[str, str], str]] = {
-    (step, fault): why
-    for step in _PORT
-    for fault, why in {
-        "lost": _ONE_EXCHANGE,
-        "password": _NO_PASSWORD,
-        "lie": _LOOKED_AT,
-    }.items()
-} | {("reload", "refusal"): _NOT_ASKED}
+_NEVER: Final = {
+    **never_in_a_handshake(_PORT),
+    ("reload", "refusal"): _NOT_ASKED,
+}
 
 _STEPS: Final[Mapping[str, str]] = {
     "handshakes": "handshakes",
@@ -321,7 +309,8 @@ _STEPS: Final[Mapping[str, str]] = {
     "proving: looking": "proving: looking again",
     "back: signing in": "putting back: signing in anew",
     "back: pair": "putting back: importing the old pair",
-    "back: default": "putting back: the old default",
+    "back: default": "putting back: making the old one the default",
+    "back: services": "putting back: moving the service back",
     "back: handshakes": "putting back: handshakes",
     "back: looking": "putting back: looking again",
 }
@@ -338,7 +327,7 @@ class WebKind(Kind):
     @contextmanager
     def open(self, folder: Path) -> Iterator[Subject]:
         with self.rig(folder) as rig:
-            yield WebSubject(rig, self.ours)
+            yield WebSubject(rig=rig, ours=self.ours)
 
 
 class DiskstationByApi(WebKind):
