@@ -43,7 +43,7 @@ Command = Sequence[str]
 Matches = Callable[[Command], bool]
 Run = Callable[..., Result]
 _SLOW_SECONDS: Final = 0.5
-_ASKED: Final = "/opt/box/asked"
+_IN_VAIN: Final = "/opt/box/in_vain"
 
 
 def _any(_command: Command) -> bool:
@@ -116,16 +116,19 @@ class SshSubject(Subject):
     peers: list[FakePeer] = field(default_factory=list)
     undo: ExitStack = field(default_factory=ExitStack)
     waiting: FakePeer | None = None
-    _is_wrong_since: int | None = None
+    _refused_before: tuple[int, int] = (0, 0)
+    """Passwords that were refused at the login, and by sudo, before this fault."""
     _trapped_at: int = 0
     _gone_then: Callable[[], None] | None = None
     """What becomes of the box once its session was cut in the middle."""
 
     @property
-    def refusals(self) -> int:
-        refused = self.box.log().count("Failed password")
-        asked = self.box.read(_ASKED).count(b"asked")
-        return refused + (0 if self._is_wrong_since is None else asked - self._is_wrong_since)
+    def refusals(self) -> Mapping[str, int]:
+        login, sudo = self._refused_before
+        return {
+            "login": self.box.log().count("Failed password") - login,
+            "sudo": self.box.read(_IN_VAIN).count(b"refused") - sudo,
+        }
 
     def arm(self, step: str, fault: str) -> None:
         if step.startswith("back"):
@@ -151,7 +154,6 @@ class SshSubject(Subject):
             peer.close()
         self.peers.clear()
         self.undo.close()
-        self._is_wrong_since = None
         self._gone_then = None
         self.box.rest()
         self.box.trap("mv", 0, "fail")
@@ -230,9 +232,9 @@ class SshSubject(Subject):
 
     def _begin_down(self) -> None:
         self.struck = True
-        self.box._ask("stop", name="sshd")
         self.box.cut()
         self.box.rest()
+        self.box._ask("stop", name="sshd")
         self.web.stop()
         self.undo.callback(self.web.start)
         self.undo.callback(self.box._start_sshd)
@@ -247,7 +249,8 @@ class SshSubject(Subject):
             else line
             for line in shadow.splitlines()
         ]
-        self._is_wrong_since = self.box.read(_ASKED).count(b"asked")
+        refused = self.box.log().count("Failed password")
+        self._refused_before = (refused, self.box.read(_IN_VAIN).count(b"refused"))
         self._place_shadow("\n".join((*lines, "")))
 
     def _place_shadow(self, text: str) -> None:
@@ -334,17 +337,22 @@ _HTTPD_STOP: Final = (
 _PROXY_STOP: Final = (
     f'pid=$(cat "{BASE}/run/nginx.pid") && kill "$pid" && while kill -0 "$pid"; do sleep 0.05; done'
 )
-_NOTED: Final = "#!/bin/sh\necho asked >>/opt/box/asked\n"
+_NOTED: Final = '#!/bin/sh\nread -r given; [ -z "$given" ] || echo refused >>/opt/box/in_vain\n'
+_SUDO: Final = """\
+auth sufficient pam_unix.so nodelay
+auth optional pam_exec.so quiet expose_authtok /opt/box/noted
+auth required pam_deny.so
+account required pam_unix.so
+session required pam_permit.so
+"""
 
 
-def _count_what_sudo_asks(box: SshBox) -> None:
-    """Note each password that sudo is given, right or wrong."""
-    own = box.read("/etc/pam.d/sudo").decode()
-    counting = f"auth optional pam_exec.so quiet /opt/box/noted\n{own}"
+def _count_what_sudo_refuses(box: SshBox) -> None:
+    """Note each password that sudo is given in vain; that it asks once more is not counted."""
     box.place(
-        Item(path=_ASKED, content=b"", mode=0o666),
+        Item(path=_IN_VAIN, content=b"", mode=0o666),
         Item(path="/opt/box/noted", content=_NOTED.encode(), mode=0o755),
-        Item(path="/etc/pam.d/sudo", content=counting.encode(), mode=0o644),
+        Item(path="/etc/pam.d/sudo", content=_SUDO.encode(), mode=0o644),
     )
 
 
@@ -365,7 +373,7 @@ _SSH_NEVER: Final[Mapping[tuple[str, str], str]] = {
         for fault in ("password", "lie", "garbage", "slow")
     },
 }
-_NOTHING_ASKED: Final = (
+_NOTHING_IN_VAIN: Final = (
     "nothing is asked of the host: the copy is made there, under the lock, as the next rows have it"
 )
 _AS_ROOT: Final = "root is signed in and needs no sudo: no password is sent any more"
@@ -413,7 +421,7 @@ class DiskstationBySsh(SshKind):
     @contextmanager
     def ready(self, folder: Path) -> Iterator[None]:
         with diskstation_box(folder / "box", self.release) as self.box:
-            _count_what_sudo_asks(self.box)
+            _count_what_sudo_refuses(self.box)
             yield
 
     @contextmanager
@@ -463,9 +471,9 @@ class PemKind(SshKind):
         with SshBox(folder / "box", self.release) as self.box:
             # BusyBox's own shell runs its own tools, which no trap could stand in for.
             self.box.place(Item(path="/usr/bin/sh", link="/opt/box/host/bin/dash"))
-            self.box.place(Item(path=_ASKED, content=b"", mode=0o666))
+            self.box.place(Item(path=_IN_VAIN, content=b"", mode=0o666))
             if self.release != "srm13":
-                _count_what_sudo_asks(self.box)
+                _count_what_sudo_refuses(self.box)
             yield
 
 
@@ -477,7 +485,7 @@ class RouterBySsh(PemKind):
     steps = _steps(_BY_DSM)
     never: Mapping[tuple[str, str], str] = {
         **_SSH_NEVER,
-        ("keeping", "*"): _NOTHING_ASKED,
+        ("keeping", "*"): _NOTHING_IN_VAIN,
         ("looking", "password"): _AS_ROOT,
         ("changing*", "password"): _AS_ROOT,
         ("reload", "password"): _AS_ROOT,
@@ -505,7 +513,7 @@ class PemFilesBySsh(PemKind):
     release = "dsm72"
     steps = _steps(_BY_DSM)
     ours = frozenset()
-    never: Mapping[tuple[str, str], str] = {**_SSH_NEVER, ("keeping", "*"): _NOTHING_ASKED}
+    never: Mapping[tuple[str, str], str] = {**_SSH_NEVER, ("keeping", "*"): _NOTHING_IN_VAIN}
 
     @contextmanager
     def subject(self, folder: Path) -> Iterator[SshSubject]:

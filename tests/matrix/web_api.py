@@ -94,8 +94,8 @@ class WebSubject(Subject):
         self.front._answered = self._answered  # type: ignore[method-assign]  # between box and client
 
     @property
-    def refusals(self) -> int:
-        return self.box.failed_logins
+    def refusals(self) -> Mapping[str, int]:
+        return {"login": self.box.failed_logins}
 
     def arm(self, step: str, fault: str) -> None:
         if step.startswith("back"):
