@@ -14,14 +14,14 @@ import pytest
 from distributor.clients.shell import Result
 from distributor.clients.ssh import SshSession
 from distributor.model.errors import HostError
-from distributor.model.hosts import SocketAddress
+from distributor.model.hosts import Delivery, SocketAddress
 from distributor.targets.router_facts import ENTRY
-from tests.contract.delivering import WORK
 from tests.contract.router_ssh_rig import router_ssh_rig
 from tests.contract.scenarios import (
     DSM,
     FILES_SCENARIOS,
     FTPS,
+    ON_HOST,
     ROUTER_SCENARIOS,
     STRANGERS,
     Scenario,
@@ -66,10 +66,7 @@ _COPY: Final = _says('"$copy.part/index"')
 _STAGE: Final = _says("$new: cut short")
 _FILES: Final = _says("each stage && each rename")
 _IMPORT: Final = _says("method=import")
-_SERVICES: Final = lambda command: "api=SYNO.Core.Certificate.Service" in command  # noqa: E731
-_DEFAULT: Final = lambda command: (  # noqa: E731 - as the ones above
-    "api=SYNO.Core.Certificate.CRT" in command and "method=set" in command
-)
+_SERVICES: Final = _says("api=SYNO.Core.Certificate.Service")
 _PORT: Final[Mapping[str, str]] = {
     "handshakes": "handshakes",
     "proving: handshakes": "proving",
@@ -89,7 +86,6 @@ _COMMAND: Final[Mapping[str, tuple[str, Matches]]] = {
     "proving: looking": ("proving", _any),
     "back: signing in": ("putting back", _any),
     "back: services": ("putting back", _SERVICES),
-    "back: default": ("putting back", _DEFAULT),
     "back: files": ("putting back", _FILES),
     "back: reload": ("putting back", _is_reload),
     "back: looking": (SHOWN_AGAIN, _any),
@@ -308,6 +304,7 @@ class Web:
 
 
 class SshKind(Kind):
+    outlasts = frozenset({"slow"})
     proves_within = 1.5
     box: SshBox
     ours: ClassVar[frozenset[str]]
@@ -361,6 +358,13 @@ _FILES_REPLACED: Final = Scenario(
     placed=(*STRANGERS, ours(services=(DSM, FTPS))),
     proved={DSM: "wild"},
 )
+_MOVED: Final = Scenario(
+    name="one entry replaced, and a service moved to it",
+    placed=(*STRANGERS, ours()),
+    deliveries=(Delivery(certificate="wild", services=(FTPS,)),),
+    proved={DSM: "wild"},
+)
+_FILES_WORK: Final = replace(FILES_SCENARIOS[1], proved={ON_HOST: "wild"})
 _MIDDLE: Final = (
     "the script answers once, when all files are in place: see the row above",
     "sudo asks when a command begins, and not in its midst",
@@ -393,7 +397,6 @@ _SSH_STEPS: Final[Mapping[str, str]] = {
     "proving: handshakes": "proving: handshakes",
     "proving: looking": "proving: looking again",
     "back: signing in": "putting back: signing in anew",
-    "back: default": "putting back: the old default",
     "back: services": "putting back: moving the service back",
     "back: files": "putting back: the files",
     "back: middle": "putting back: in the midst of that",
@@ -401,7 +404,7 @@ _SSH_STEPS: Final[Mapping[str, str]] = {
     "back: handshakes": "putting back: handshakes",
     "back: looking": "putting back: looking again",
 }
-_BY_DSM: Final = frozenset({"changing: pair", "changing: services", "back: default", "back: services"})
+_BY_DSM: Final = frozenset({"changing: pair", "changing: services", "back: services"})
 _BY_FILES: Final = frozenset({"changing: files", "changing: middle", "reload"})
 
 
@@ -457,7 +460,7 @@ class DiskstationSynowebapi(DiskstationBySsh):
     title = "DiskStation by SSH, DSM's own calls (synowebapi, DSM 7.3)"
     release = "dsm73"
     method = "synowebapi"
-    scenario = replace(WORK, proved={DSM: "wild"})
+    scenario = _MOVED
     steps = _steps(_BY_FILES)
 
 
@@ -518,7 +521,7 @@ class PemFilesBySsh(PemKind):
     @contextmanager
     def subject(self, folder: Path) -> Iterator[SshSubject]:
         box = self.box
-        with ssh_files_rig(box, FILES_SCENARIOS[2], folder, "sudo") as rig:
+        with ssh_files_rig(box, _FILES_WORK, folder, "sudo") as rig:
             web = Web(
                 stop=lambda: box.run("/bin/sh", "-c", _PROXY_STOP),
                 start=lambda: box.run("/bin/sh", "-c", rig.proxy.reload),

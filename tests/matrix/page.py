@@ -7,11 +7,11 @@ from typing import Final
 
 from tests.matrix.cells import FAULTS, Kind
 
-ENDS: Final = Path(__file__).parent / "ends.json"
-"""How each cell ends: what the tests hold every cell against."""
+ENDS: Final = Path(__file__).parent / "ends"
+"""How each cell ends, a file for each kind: what the tests hold every cell against."""
 PAGE: Final = Path(__file__).parents[2] / "docs" / "explanation" / "fault-matrix.md"
-Ends = Mapping[str, Mapping[str, Mapping[str, str]]]
-"""Kind, step and fault to the end, as `cells.tried` says it."""
+Ends = Mapping[str, Mapping[str, str]]
+"""Step and fault to the end, as `cells.tried` says it."""
 
 _HEAD: Final = """\
 <!-- Made by `python -m tests.matrix.write`, which tries every cell; do not edit. -->
@@ -67,20 +67,18 @@ _MEANING: Final = {
     "garbage": "the answer is no answer: cut off, or of another kind",
     "slow": "the answer takes its time, within what a device may take",
 }
-_FIRST: Final = (
-    "the look that should prove the change gets broken data (Web API), or the reload fails (SSH)"
-)
+_FIRST: Final = "the look that should prove the change gets broken data"
 
 
-def page(kinds: Iterable[Kind], ends: Ends) -> str:
+def page(kinds: Iterable[Kind]) -> str:
     """Return the page; raises KeyError for a cell that has neither an end nor a reason."""
     faults = "\n".join(f"| {FAULTS[one]} | {_MEANING[one]} |" for one in FAULTS)
     parts = [_HEAD.format(faults=faults, first=_FIRST)]
-    parts += [_table(kind, ends[kind.name]) for kind in kinds]
+    parts += [_table(kind, read_ends(kind)) for kind in kinds]
     return "\n".join(parts)
 
 
-def _table(kind: Kind, ends: Mapping[str, Mapping[str, str]]) -> str:
+def _table(kind: Kind, ends: Ends) -> str:
     reasons: dict[str, int] = {}
     lines = [
         f"## {kind.title}\n",
@@ -105,15 +103,17 @@ def _shown(end: str) -> str:
     return f"**{status}**{colon}{rest}"
 
 
-def read_ends() -> Ends:
-    """Return what the tests expect."""
-    found: Ends = json.loads(ENDS.read_text(encoding="utf-8"))
+def read_ends(kind: Kind) -> Ends:
+    """Return what the tests expect of a kind."""
+    found: Ends = json.loads((ENDS / f"{kind.name}.json").read_text(encoding="utf-8"))
     return found
 
 
-def write_ends(ends: Ends) -> None:
-    """Write what the tests expect from now on."""
-    ENDS.write_text(json.dumps(ends, indent=1) + "\n", encoding="utf-8")
+def write_ends(kind: Kind, ends: Ends) -> None:
+    """Write what the tests expect of a kind from now on."""
+    ENDS.mkdir(exist_ok=True)
+    text = json.dumps(ends, indent=1) + "\n"
+    (ENDS / f"{kind.name}.json").write_text(text, encoding="utf-8")
 
 
 def write_page(text: str) -> None:

@@ -11,13 +11,11 @@ committed: the tests hold each cell against what is written here.
 import sys
 import tempfile
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from tests.matrix.cells import tried
 from tests.matrix.kinds import KINDS
-from tests.matrix.page import page, read_ends, write_ends, write_page
+from tests.matrix.page import page, write_ends, write_page
 
 
 def main(words: Collection[str]) -> int:
@@ -26,21 +24,16 @@ def main(words: Collection[str]) -> int:
     if unknown:
         sys.stderr.write(f"no such kind: {', '.join(sorted(unknown))}\n")
         return 2
-    ends: dict[str, Any] = {}
-    with suppress(FileNotFoundError):
-        ends = dict(read_ends())
     chosen = [kind for kind in KINDS if not words or kind.name in words]
     for kind in chosen:
         found: dict[str, dict[str, str]] = {step: {} for step in kind.steps}
         with tempfile.TemporaryDirectory() as folder, kind.ready(Path(folder)):
             for number, (step, fault) in enumerate(kind.cells()):
-                end = tried(kind, step, fault, Path(folder, f"{number}"))
-                found[step][fault] = end
-                sys.stdout.write(f"{kind.name} | {step} | {fault} | {end}\n")
+                found[step][fault] = tried(kind, step, fault, Path(folder, f"{number}"))
+                sys.stdout.write(f"{kind.name} | {step} | {fault} | {found[step][fault]}\n")
                 sys.stdout.flush()
-        ends[kind.name] = found
-        write_ends({kind.name: ends[kind.name] for kind in KINDS if kind.name in ends})
-    write_page(page(KINDS, ends))
+        write_ends(kind, found)
+    write_page(page(KINDS))
     return 0
 
 
