@@ -113,7 +113,9 @@ class RemoteFiles(ABC):
         if not paths:
             return {}
         result = self._sh(_LOOK, *(checked_path(path) for path in paths), as_root=as_root)
-        lines = result.required("cannot look at files", "read").decode().splitlines()
+        lines = (
+            result.required("cannot look at files", "read").decode("utf-8", "replace").splitlines()
+        )
         if len(lines) != len(paths):
             raise _unexpected("stat")
         return dict(zip(paths, map(_facts, lines), strict=True))

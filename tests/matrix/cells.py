@@ -184,7 +184,7 @@ def _run(
     first = bench.at.get("putting back")
 
     def putting_back() -> None:
-        ends_well = fault in kind.outlasts or step.endswith("handshakes") and not in_vain
+        ends_well = fault in kind.outlasts or (step.endswith("handshakes") and not in_vain)
         is_short = not ends_well if is_back else in_vain and fault != "lie"
         patch.setattr(delivery, "SERVED_SECONDS", kind.proves_within if is_short else 20.0)
         if first is not None:
@@ -200,6 +200,7 @@ def _run(
 
 def _require_once(subject: Subject, patch: pytest.MonkeyPatch, kind: Kind) -> None:
     """No door was sent a password twice that it refused, however often a run comes by."""
+    told = ""
     for _ in range(2):
         assert set(subject.refusals.values()) <= {0, 1}
         assert any(subject.refusals.values())
@@ -207,7 +208,8 @@ def _require_once(subject: Subject, patch: pytest.MonkeyPatch, kind: Kind) -> No
         status, error = _run(subject, patch, kind, "", "down")
         assert status == "failed"
         assert isinstance(error, AuthRefused)
-    assert "not tried" in error.message
+        told = error.message
+    assert "not tried" in told
     assert set(subject.refusals.values()) <= {0, 1}
 
 
@@ -220,7 +222,9 @@ def _held(rig: Rig, before: Raw, after: Raw) -> str:
     desired = rig.target().desired(rig.certificates)
     with rig.target().open() as session:
         left = diff(session.inspect(served), desired)
-    holds = any((one.leaf, one.chain) == (wanted.leaf, wanted.chain) for one in after.entries.values())
+    holds = any(
+        (one.leaf, one.chain) == (wanted.leaf, wanted.chain) for one in after.entries.values()
+    )
     return "new" if holds and not left and all_serve(served, rig.certificates) else "in between"
 
 

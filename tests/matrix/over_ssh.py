@@ -30,9 +30,7 @@ from tests.contract.scenarios import (
 )
 from tests.contract.ssh_diskstation_box import DiskstationBox, diskstation_box
 from tests.contract.ssh_diskstation_rig import Method, SshDiskstationRig
-from tests.contract.ssh_files_rig import BASE, SshFilesRig, ssh_files_rig
-from tests.contract.ssh_rig import SshRig
-from tests.contract.target_laws import Rig
+from tests.contract.ssh_files_rig import BASE, ssh_files_rig
 from tests.e2e.ssh_box import SshBox
 from tests.e2e.ssh_box_people import Person, hashed
 from tests.e2e.ssh_box_tree import Item, Release
@@ -327,13 +325,11 @@ class SshKind(Kind):
     def subject(self, folder: Path) -> AbstractContextManager[SshSubject]:
         """Give a box, put back to what the scenario says."""
 
+
 _NGINX_STOP: Final = ". /opt/box/lib.sh; nginx_stop"
-_HTTPD_STOP: Final = (
-    'pid=$(cat /run/httpd/httpd-sys.pid) && kill "$pid" && while kill -0 "$pid"; do sleep 0.05; done'
-)
-_PROXY_STOP: Final = (
-    f'pid=$(cat "{BASE}/run/nginx.pid") && kill "$pid" && while kill -0 "$pid"; do sleep 0.05; done'
-)
+_STOP: Final = 'pid=$(cat "{}") && kill "$pid" && while kill -0 "$pid"; do sleep 0.05; done'
+_HTTPD_STOP: Final = _STOP.format("/run/httpd/httpd-sys.pid")
+_PROXY_STOP: Final = _STOP.format(f"{BASE}/run/nginx.pid")
 _NOTED: Final = '#!/bin/sh\nread -r given; [ -z "$given" ] || echo refused >>/opt/box/in_vain\n'
 _SUDO: Final = """\
 auth sufficient pam_unix.so nodelay
@@ -431,9 +427,7 @@ class DiskstationBySsh(SshKind):
     def subject(self, folder: Path) -> Iterator[SshSubject]:
         box = self.box
         box.place_scenario(self.scenario)
-        rig = SshDiskstationRig(
-            box, self.scenario, folder, method=self.method, login="password"
-        )
+        rig = SshDiskstationRig(box, self.scenario, folder, method=self.method, login="password")
         web = Web(
             stop=lambda: box.run("/bin/sh", "-c", _NGINX_STOP),
             start=box.restart_web,

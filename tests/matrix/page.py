@@ -30,9 +30,9 @@ read past the product, from the box itself:
 - **changed**: the new certificate is held, and shown on every endpoint.
 - **failed**, **refused**: nothing was changed.
 - **rolled_back**: something was changed and put back; the box was seen to be as before.
-- **broken**: putting back could not be finished, or could not be seen. The report begins with such a
-  host, and names the commands that a person needs. Behind the word stands what the box really held:
-  *as before*, *new*, or *in between*.
+- **broken**: putting back could not be finished, or could not be seen. The report begins with such
+  a host, and names the commands that a person needs. Behind the word stands what the box really
+  held: *as before*, *new*, or *in between*.
 
 The name in parentheses is the error's kind. A number in brackets says, below the table, why a fault
 cannot occur at that step.
@@ -42,8 +42,9 @@ In every cell that was tried, this held as well:
 - `changed` is never said of a box that does not hold and show the new certificate; `failed`,
   `refused` and `rolled_back` never of one that is not as it was.
 - Certificates of others on the same box are as they were.
-- A refused password was sent once; the next run does not send it.
-- Once the fault was gone, the next run brought the host to the new certificate.
+- A refused password was sent once to the login, and once to sudo; the next run sends it to neither.
+- Where something had been changed, the next run brought the host to the new certificate, once the
+  fault was gone.
 
 ## Faults
 
@@ -53,15 +54,16 @@ In every cell that was tried, this held as well:
 
 A fault strikes once, at the step where it stands, but for these, which stay until somebody looks
 after the box: a host that is down, a password that was changed, another device at its address, a
-port that shows the old certificate. The steps of putting back are reached by a first fault: {first}.
+port that shows the old certificate. The steps of putting back are reached by a first fault:
+{first}.
 """
 _MEANING: Final = {
     "down": "the host is off from here on; what it did before it went, it keeps",
     "cut": "the connection breaks off before the request, command or handshake has any effect",
     "lost": "it has its effect, and the connection breaks off before the answer",
     "password": "the account's password was changed: whatever sends it is refused",
-    "identity": "the connection breaks off, and another device answers at the address: another leaf "
-    "(Web API), another host key (SSH)",
+    "identity": "another device answers at the address, where a connection is open after that was "
+    "cut: another leaf (Web API), another host key (SSH)",
     "refusal": "the device says no: an error code, a tool that ends with an error",
     "lie": "the device says that it is done, and did nothing",
     "garbage": "the answer is no answer: cut off, or of another kind",

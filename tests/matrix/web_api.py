@@ -344,9 +344,7 @@ class RouterByApi(WebKind):
     name = "router-api"
     title = "Router by its Web API (SRM 1.3)"
     steps: Mapping[str, str] = {
-        step: words
-        for step, words in _STEPS.items()
-        if not step.endswith(("services", "default"))
+        step: words for step, words in _STEPS.items() if not step.endswith(("services", "default"))
     }
     ours = frozenset({ENTRY.id})
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from distributor.clients.remote_files import RemoteFiles
 from distributor.clients.shell import (
     CONTENT_LIMIT,
     STAGED,
@@ -220,3 +221,15 @@ def test_a_lost_connection_is_no_failure_of_the_host() -> None:
     assert caught.value.code == 28
     assert Result(0, b"out", b"noise").required("cannot", "x") == b"out"
     assert b"secret" not in repr(Result(0, b"secret", b"secret")).encode()
+
+
+class Babbling(RemoteFiles):
+    """A host whose tools answer what is neither text nor what was asked for."""
+
+    def run(self, *_command: object, **_how: object) -> Result:
+        return Result(0, b"{\x1b[2J\xff no such", b"")
+
+
+def test_an_answer_that_is_no_text_is_an_error_of_the_host() -> None:
+    with pytest.raises(ProtocolError, match="answers something else"):
+        Babbling().look(["/etc/passwd"], as_root=False)
