@@ -14,7 +14,7 @@ from distributor.delivery import (
     require_reachable,
     wait_for,
 )
-from distributor.model.bundle import Certificate, fingerprint
+from distributor.model.bundle import Certificate, fingerprint, spki_fingerprint
 from distributor.model.endpoints import Served
 from distributor.model.errors import (
     DistributorError,
@@ -27,9 +27,8 @@ from distributor.model.errors import (
 from distributor.model.hosts import Host
 from distributor.model.proof import what_to_do
 from distributor.model.report import Outcome
-from distributor.model.secret import Secret
 from distributor.model.snapshot import Snapshot
-from distributor.model.state import CERTIFICATE, LEAF, NOT_AFTER, UNREADABLE, Address, State
+from distributor.model.state import CERTIFICATE, KEY, LEAF, NOT_AFTER, UNREADABLE, Address, State
 from distributor.model.times import from_rfc3339
 from distributor.model.trust import EXPIRED_AT_MOST, own_entry, own_leaf
 from distributor.model.undoing import Undoing, is_as, undo
@@ -50,8 +49,8 @@ class Tools(delivery.Tools, Protocol):
     def revoked_leaves(self) -> frozenset[str]:
         """Return the leaves that were revoked."""
 
-    def is_compromised(self, key: Secret) -> bool:
-        """Tell whether a certificate with this key was revoked because the key was compromised."""
+    def compromised_keys(self) -> frozenset[str]:
+        """Return the fingerprints (SPKI) of keys that certificates were revoked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,12 +156,8 @@ def _require_unrevoked(undoing: Undoing, tools: Tools) -> None:
     revoked = tools.revoked_leaves()
     for leaf in sorted(_leaves_back(undoing) & revoked):
         raise _revoked(undoing.plan.host, f"{leaf}, which it would get back, was revoked")
-    for bundle in undoing.restored:
-        if tools.is_compromised(bundle.private_key_pem):
-            raise _revoked(
-                undoing.plan.host,
-                f"the key of {fingerprint(bundle.leaf)}, which it would get back, is compromised",
-            )
+    for key in sorted(_keys_back(undoing) & tools.compromised_keys()):
+        raise _revoked(undoing.plan.host, f"the key {key}, which it would get back, is compromised")
 
 
 def _revoked(host: str, message: str) -> Revoked:
@@ -175,14 +170,22 @@ def _revoked(host: str, message: str) -> Revoked:
 
 def _leaves_back(undoing: Undoing) -> set[str]:
     """Return the leaves that are brought again, and those of entries that are used again."""
-    goal = undoing.snapshot.before
-    leaves = {fingerprint(bundle.leaf) for bundle in undoing.restored}
+    return {fingerprint(bundle.leaf) for bundle in undoing.restored} | _told_back(undoing, LEAF)
+
+
+def _keys_back(undoing: Undoing) -> set[str]:
+    return {spki_fingerprint(bundle.leaf) for bundle in undoing.restored} | _told_back(undoing, KEY)
+
+
+def _told_back(undoing: Undoing, fact: str) -> set[str]:
+    """Return what a fact will be of everything that is changed, or used, again."""
+    goal, told = undoing.snapshot.before, set[str]()
     for change in undoing.plan.changes:
         place = change.after if change.fact == CERTIFICATE else change.address
-        leaf = goal.get(place, LEAF) if isinstance(place, Address) else None
-        if isinstance(leaf, str):
-            leaves.add(leaf)
-    return leaves
+        value = goal.get(place, fact) if isinstance(place, Address) else None
+        if isinstance(value, str):
+            told.add(value)
+    return told
 
 
 def _require_believed(host: Host, undoing: Undoing, now: datetime) -> None:

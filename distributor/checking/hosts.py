@@ -2,23 +2,22 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
 from distributor.checking.names import judge_names
-from distributor.checking.remarks import Remark
+from distributor.checking.remarks import Remark, clock_remark, error_remark
+from distributor.checking.shells import judge_inside
 from distributor.inventory.names import server_name
 from distributor.model.bundle import covers
 from distributor.model.errors import DeviceRefused, DistributorError, ProtocolError, Unreachable
 from distributor.model.hosts import ApiAccess, Host, SocketAddress
+from distributor.model.inside import Inside
 from distributor.model.state import State
 from distributor.model.text import printable
 from distributor.model.web import Front, PlainAnswer
 from distributor.reading import Reading
 
-CLOCK_LIMIT: Final = timedelta(minutes=5)
-"""More than this, and one-time codes and fresh certificates fail."""
 NOT_FOUND: Final = 404
 _RIGHTS: Final = frozenset({105, 117, 160})
 """What boxes answer to an account that is no administrator (dsm-web-api facts 2.4)."""
@@ -39,6 +38,8 @@ class HostFacts:
     """What its HTTPS port answered when asked for each of these names."""
     plain: PlainAnswer | None
     """What its plain HTTP port answers; None when it does not, or is not known."""
+    inside: Inside | DistributorError | None = None
+    """What it shows by SSH, or why it does not; None where nobody could look."""
 
 
 def judge_host(facts: HostFacts, certificates: Mapping[str, Iterable[str]]) -> Iterator[Remark]:
@@ -48,20 +49,12 @@ def judge_host(facts: HostFacts, certificates: Mapping[str, Iterable[str]]) -> I
     yield from _endpoints(facts.reading)
     yield from judge_names(host, facts.own, facts.names)
     yield from _clock(facts)
+    if facts.inside is not None:
+        yield from judge_inside(host, facts.inside, is_read=facts.reading.error is None)
     yield from _customised_domain(facts)
     yield from _plain_http(facts)
     if facts.reading.state is not None:
         yield from _proxies(host, facts.reading.state, certificates)
-
-
-def error_remark(about: str, error: DistributorError, name: str) -> Remark:
-    """Return a finding that says what an error says."""
-    return Remark(
-        name=name,
-        about=about,
-        message=error.message,
-        hint=error.hint or "run again with -v and look at the log",
-    )
 
 
 def login_port(host: Host) -> SocketAddress | None:
@@ -97,7 +90,8 @@ def _login(facts: HostFacts) -> Iterator[Remark]:
             "`server_name`; else correct `address` and `port`",
         )
     else:
-        yield error_remark(about, error, _NAMES.get(error.kind, "host"))
+        name = "rights" if error.step == "sudo" else _NAMES.get(error.kind, "host")
+        yield error_remark(about, error, name)
 
 
 _NAMES: Final = {
@@ -118,16 +112,9 @@ def _endpoints(reading: Reading) -> Iterator[Remark]:
 
 def _clock(facts: HostFacts) -> Iterator[Remark]:
     skews = [one.skew for one in facts.fronts.values() if one.skew is not None]
-    if skews and abs(skews[0]) > CLOCK_LIMIT:
-        minutes = round(abs(skews[0]).total_seconds() / 60)
-        side = "ahead of" if skews[0] > timedelta(0) else "behind"
-        yield Remark(
-            name="clock",
-            about=f"host {facts.reading.host.name}",
-            message=f"its clock is {minutes} minutes {side} this computer's",
-            hint="set both by NTP (Control Panel > Regional Options > Time): a certificate that is "
-            "new is not valid yet for a clock that is behind",
-        )
+    if skews:
+        about = f"host {facts.reading.host.name}"
+        yield from clock_remark(about, skews[0], "Control Panel > Regional Options > Time")
 
 
 def _customised_domain(facts: HostFacts) -> Iterator[Remark]:

@@ -7,16 +7,24 @@ host gave (`devices.toml`).
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, Protocol
 
-from distributor.checking.hosts import HostFacts, error_remark, judge_host, login_port
-from distributor.checking.remarks import Remark
+from distributor.checking.hosts import HostFacts, judge_host, login_port
+from distributor.checking.remarks import Remark, error_remark
+from distributor.checking.shells import PATHS, commands
 from distributor.model.bundle import Certificate
-from distributor.model.errors import DistributorError, Interrupted, Unreachable, Untrusted
-from distributor.model.hosts import AcmeSource, Host, Inventory
+from distributor.model.errors import (
+    DistributorError,
+    Interrupted,
+    SecretError,
+    Unreachable,
+    Untrusted,
+)
+from distributor.model.hosts import AcmeSource, Host, Inventory, SshAccess
+from distributor.model.inside import Inside
 from distributor.model.web import Front, PlainAnswer
 from distributor.reading import Reading, read
 from distributor.reading import Tools as ReadingTools
@@ -48,6 +56,9 @@ class Tools(ReadingTools, Protocol):
 
     def plain(self, host: Host) -> PlainAnswer | None:
         """Ask the host's plain HTTP port, where that is known."""
+
+    def inside(self, host: Host, paths: Sequence[str], commands: Sequence[str]) -> Inside:
+        """Sign in by SSH and look around; raises DistributorError."""
 
 
 def check_online(
@@ -143,6 +154,7 @@ def _host(
                 names=_endpoint_names(host, tools),
                 fronts=_fronts(reading, stored, tools),
                 plain=tools.plain(host),
+                inside=_inside(reading, tools),
             )
     except Interrupted:
         raise
@@ -199,3 +211,18 @@ def _fronts(reading: Reading, stored: Mapping[str, Certificate], tools: Tools) -
             # The reading tells what is wrong with the host; this would say it again.
             log.info("check host=%s step=front error=%s", host.name, error.kind)
     return found
+
+
+def _inside(reading: Reading, tools: Tools) -> Inside | DistributorError | None:
+    """Look around on a host by SSH, unless nobody gets in; that, the reading tells."""
+    host, error = reading.host, reading.error
+    if not isinstance(host.access, SshAccess):
+        return None
+    if isinstance(error, Unreachable | Untrusted | SecretError):
+        return None
+    if error is not None and error.step == "login":
+        return None
+    try:
+        return tools.inside(host, PATHS if host.kind != "files" else (), commands(host))
+    except DistributorError as failure:
+        return failure

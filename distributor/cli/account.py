@@ -30,7 +30,7 @@ def account(context: click.Context, settings: Settings, /) -> None:
     accounts = _accounts(settings, settings.store())
     if settings.as_json:
         rows = [_as_json(one) for one in accounts]
-        print_json({"version": 0, "exit": OK, "accounts": rows})
+        print_json({"exit": OK, "accounts": rows})
     else:
         console = settings.stdout()
         for one in accounts:
@@ -109,4 +109,4 @@ def _report(
             settings.stdout().print(f"{_line(one)}  has a new key", soft_wrap=True)
     if settings.as_json:
         rows = [_as_json(one) | {"error": error_as_json(error)} for one, error in done]
-        print_json({"version": 0, "exit": code, "accounts": rows})
+        print_json({"exit": code, "accounts": rows})

@@ -144,9 +144,7 @@ def show(
     found = look_at(settings, things, ways)
     code = OK if all(one.error is None for one in found) else NOT_WELL
     if settings.as_json:
-        print_json(
-            {"version": 0, "exit": code, "shown": [shown_as_json(one, utc_now()) for one in found]}
-        )
+        print_json({"exit": code, "shown": [shown_as_json(one, utc_now()) for one in found]})
     else:
         console = settings.stdout()
         for one in found:

@@ -38,7 +38,8 @@ def check(context: click.Context, settings: Settings, /, online: bool) -> None:
 
     With --online it reads the CA's directory, publishes a TXT record at _acme-challenge of every
     name and removes it, signs in to every host, lists its certificates, and asks its endpoints and
-    their names.
+    their names. Of a host by SSH it also says what it is, how the account becomes root, which tools
+    a delivery would lack there, and whether its clock is off.
 
     Exit code 1 when something is wrong, 2 when the inventory cannot be used.
     """
@@ -72,6 +73,7 @@ def _look(
     from distributor.cli.status import stored_certificates
     from distributor.render.progress import shown_progress
     from distributor.wiring import Workshop
+    from distributor.wiring.checks import CheckTools
 
     store, console = settings.store(), settings.stderr()
     hosts = tuple(inventory.hosts.values())
@@ -84,7 +86,7 @@ def _look(
         stopping(stop),
     ):
         stored = stored_certificates(inventory, store, hosts)
-        tools = Workshop(inventory, store, stop).check_tools()
+        tools = CheckTools(Workshop(inventory, store, stop))
         return check_online(inventory, stored, tools, progress.step, stop)
 
 
@@ -116,7 +118,6 @@ def _lines(
 
 def _as_json(inventory: "Inventory", remarks: "Sequence[Remark]", code: int) -> dict[str, Any]:
     return {
-        "version": 0,
         "exit": code,
         "inventory": str(inventory.path),
         "certificates": list(inventory.certificates),

@@ -232,7 +232,7 @@ def _read_plan(path: Path) -> Reviewed:
         raise UsageError(
             f"the plan {path} cannot be read: {error.strerror}", hint="correct the path"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path} is no saved plan",
             hint="make one: distribute --all --dry-run --save-plan FILE",

@@ -153,7 +153,6 @@ def _report(
     if settings.as_json:
         print_json(
             {
-                "version": 0,
                 "exit": OK,
                 "certificate": name,
                 "leaf": fingerprint(stored.bundle.leaf),

@@ -133,7 +133,7 @@ def _set(
         own.setdefault("chain.pem", members[_BOXES_OWN_CA])
         notes = (*notes, f"signed by the box's own CA ({_BOXES_OWN_CA}): nobody else trusts it")
     if "cert.pem" in own:
-        taken = [part for part in ("cert.pem", "chain.pem") if own.get(part, b"").strip()]
+        taken = ["cert.pem", *(["chain.pem"] if own.get("chain.pem", b"").strip() else [])]
     else:
         taken = ["fullchain.pem"]
     certificates = tuple(

@@ -211,7 +211,6 @@ def _report(
     if settings.as_json:
         print_json(
             {
-                "version": 0,
                 "exit": OK,
                 "certificate": name,
                 "stored": stored.version,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from distributor.model.snapshot import Snapshot
     from distributor.rollback import WayBack
     from distributor.store import Store
-    from distributor.wiring import HostTools
+    from distributor.wiring.targets import HostTools
 
 
 @click.command(epilog="Example: distribute rollback attic --dry-run")

@@ -39,7 +39,7 @@ def set_(context: click.Context, settings: Settings, /, name: str) -> None:
     with settings.store().lock():
         place = _named(settings).set(name, value)
     if settings.as_json:
-        print_json({"version": 0, "exit": OK, "name": name, "place": place})
+        print_json({"exit": OK, "name": name, "place": place})
     elif not settings.quiet:
         settings.stderr().print(f"{name}  kept in {_shown(settings, place)}", soft_wrap=True)
     context.exit(OK)
@@ -60,7 +60,7 @@ def list_(context: click.Context, settings: Settings, /) -> None:
     found = {name: named.where(name) for name in sorted({*used, *named.names()})}
     if settings.as_json:
         rows = [_as_json(name, one, used.get(name, ())) for name, one in found.items()]
-        print_json({"version": 0, "exit": OK, "secrets": rows})
+        print_json({"exit": OK, "secrets": rows})
     else:
         _print_list(settings, found, used)
     context.exit(OK)
@@ -78,7 +78,7 @@ def delete(context: click.Context, settings: Settings, /, name: str) -> None:
         places = _named(settings).delete(name)
     code = OK if places else NOT_WELL
     if settings.as_json:
-        print_json({"version": 0, "exit": code, "name": name, "places": list(places)})
+        print_json({"exit": code, "name": name, "places": list(places)})
     elif not places:
         settings.stderr().print(f"{printable(name)}  there is no such secret", soft_wrap=True)
     elif not settings.quiet:

@@ -3,7 +3,7 @@
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -166,8 +166,10 @@ def finish_with(settings: Settings, error: "DistributorError") -> NoReturn:
     raise SystemExit(code)
 
 
-def print_json(data: object) -> None:
-    """Print plain data on stdout."""
+def print_json(data: "Mapping[str, object]") -> None:
+    """Print plain data on stdout, with the version of its format at the head."""
     import json
 
-    click.echo(json.dumps(data, indent=2))
+    from distributor.render.as_json import VERSION
+
+    click.echo(json.dumps({"version": VERSION, **data}, indent=2))

@@ -144,7 +144,6 @@ def _as_json(
     for host, one in seen:
         hosts[host.name].append(endpoint_as_json(one, wanted))
     return {
-        "version": 0,
         "exit": code,
         "hosts": [{"name": name, "endpoints": endpoints} for name, endpoints in hosts.items()],
     }

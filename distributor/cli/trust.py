@@ -75,7 +75,7 @@ def trust(
         for host, one in zip(chosen, looked, strict=True):
             code = max(code, _look(settings, store, host, expected, yes, one))
     if settings.as_json:
-        print_json({"version": 0, "exit": code, "hosts": [_as_json(one) for one in looked]})
+        print_json({"exit": code, "hosts": [_as_json(one) for one in looked]})
     context.exit(code)
 
 

@@ -83,8 +83,9 @@ FOREIGN: Final = (
     TypeError,
     AttributeError,
     OverflowError,
+    RecursionError,
 )
-"""All that the libraries raise; the last five for JSON of another shape than ACME's."""
+"""All that the libraries raise; the last six for JSON of another shape than ACME's."""
 
 
 @dataclass(frozen=True, slots=True)

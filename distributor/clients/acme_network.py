@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from josepy import jwa, jwk
 
 from distributor.clients.acme_errors import SERVER_FAULT, Problem
+from distributor.clients.hurried import BoundedAdapter
 from distributor.model.errors import OrderFailed
 from distributor.model.secret import Secret
 
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 logging.getLogger("acme").setLevel(logging.WARNING)
 
 REQUEST_SECONDS: Final = 45
+ANSWER_LIMIT: Final = 1 << 20
+"""Bytes. The largest honest answer, a page of an account's orders, has a tenth of it."""
 NONCE_TRIES: Final = 8
 READ_TRIES: Final = 3
 AGENT: Final = "distribute (wildcard-distribute)"
@@ -86,6 +89,7 @@ class Network(client.ClientNetwork):
             user_agent=AGENT,
             timeout=REQUEST_SECONDS,
         )
+        self.session.mount("https://", BoundedAdapter(REQUEST_SECONDS, ANSWER_LIMIT))
         self._pause = sleep
         self._nonce_url = ""
 

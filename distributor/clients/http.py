@@ -20,6 +20,7 @@ from urllib3.connectionpool import HTTPSConnectionPool
 
 from distributor.clients import legacy_tls
 from distributor.clients.http_errors import FOREIGN, translate
+from distributor.clients.hurried import Direct
 from distributor.clients.tls_socket import TlsSocket
 from distributor.model.errors import ProtocolError, Unreachable
 from distributor.model.hosts import SocketAddress
@@ -63,7 +64,7 @@ class PinnedHttp:
         self._base = f"https://{address}"
         self._address = address
         self._open = _Connections()
-        self._session = requests.Session()
+        self._session = Direct()
         self._session.trust_env = False
         # What is compressed can be small on the wire and without end in memory.
         self._session.headers["Accept-Encoding"] = "identity"

@@ -20,9 +20,13 @@ from distributor.clients.shell import (
     checked_path,
 )
 from distributor.model.errors import ProtocolError
+from distributor.model.text import printable
 
 _ABSENT: Final = 44
-_FACTS: Final = re.compile(r"([0-9a-f]{1,8}) ([0-9]+) ([0-9]+) (\S+) (\S+) ([0-9]+)")
+# Names of a directory service may have spaces in them ("DOMAIN\domain users"), but no colon.
+_FACTS: Final = re.compile(
+    r"([0-9a-f]{1,8}) ([0-9]{1,10}) ([0-9]{1,10}) ([0-9]{1,20}) ([^:]+):([^:]+)"
+)
 _MODE: Final = re.compile(r"0?[0-7]{3}")
 _OWNER: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@\\-]*(:[A-Za-z0-9_.][A-Za-z0-9_.@\\-]*)?")
 _KINDS: Final[Mapping[int, Literal["file", "folder", "link"]]] = {
@@ -42,7 +46,7 @@ _READ: Final = (
 )
 _LOOK: Final = (
     _GONE + 'for p do if [ -e "$p" ] || [ -L "$p" ]; then '
-    "stat -c '%f %u %g %U %G %s' -- \"$p\" || exit 1; "
+    "stat -c '%f %u %g %s %U:%G' -- \"$p\" || exit 1; "
     'elif gone "$p"; then echo -; else echo "$p: not permitted" >&2; exit 1; fi; done'
 )
 _NAMES: Final = (
@@ -106,16 +110,15 @@ class RemoteFiles(ABC):
         result = self._sh(_READ, checked_path(path), as_root=as_root)
         if result.status == _ABSENT:
             return None
-        return result.required(f"cannot read {path}", "read")
+        return result.required(f"cannot read {printable(path)}", "read")
 
     def look(self, paths: Sequence[str], *, as_root: bool) -> Mapping[str, FileFacts | None]:
         """See `shell.Shell`."""
         if not paths:
             return {}
         result = self._sh(_LOOK, *(checked_path(path) for path in paths), as_root=as_root)
-        lines = (
-            result.required("cannot look at files", "read").decode("utf-8", "replace").splitlines()
-        )
+        told = result.required("cannot look at files", "read").decode("utf-8", "replace")
+        lines = told.removesuffix("\n").split("\n")
         if len(lines) != len(paths):
             raise _unexpected("stat")
         return dict(zip(paths, map(_facts, lines), strict=True))
@@ -125,8 +128,8 @@ class RemoteFiles(ABC):
         result = self._sh(_NAMES, checked_path(folder), as_root=as_root)
         if result.status == _ABSENT:
             return None
-        listed = result.required(f"cannot list {folder}", "read").decode("utf-8", "replace")
-        return tuple(sorted(name for name in listed.split("\0") if name))
+        listed = result.required(f"cannot list {printable(folder)}", "read")
+        return tuple(sorted(name for name in listed.decode("utf-8", "replace").split("\0") if name))
 
     def stage(
         self, path: str, content: bytes, *, as_root: bool, mode: str | None, owner: str | None
@@ -146,7 +149,7 @@ class RemoteFiles(ABC):
             as_root=as_root,
             stdin=content,
         )
-        result.required(f"cannot write {path}", "write")
+        result.required(f"cannot write {printable(path)}", "write")
         return staged
 
     def put(self, staged: Mapping[str, str], *, as_root: bool) -> None:
@@ -155,7 +158,8 @@ class RemoteFiles(ABC):
             return
         words = [checked_path(path) for pair in staged.items() for path in pair]
         result = self._sh(_PUT, *words, as_root=as_root)
-        result.required(f"cannot put {', '.join(staged.values())} in place", "write")
+        paths = printable(", ".join(staged.values()))
+        result.required(f"cannot put {paths} in place", "write")
 
     def remove(self, paths: Sequence[str], *, as_root: bool) -> None:
         """See `shell.Shell`."""
@@ -163,14 +167,14 @@ class RemoteFiles(ABC):
             return
         words = [checked_path(path) for path in paths]
         result = self.run(["rm", "-f", "--", *words], as_root=as_root)
-        result.required(f"cannot remove {', '.join(paths)}", "write")
+        result.required(f"cannot remove {printable(', '.join(paths))}", "write")
 
     def _sh(self, script: str, *words: str, as_root: bool, stdin: bytes = b"") -> Result:
         return self.run(["/bin/sh", "-c", script, "sh", *words], as_root=as_root, stdin=stdin)
 
 
 def _facts(line: str) -> FileFacts | None:
-    """Return what a line of `stat` says: raw mode in hex, uid, gid, user, group, size."""
+    """Return what a line of `stat` says: raw mode in hex, uid, gid, size, user:group."""
     if line == "-":
         return None
     found = _FACTS.fullmatch(line)
@@ -179,7 +183,7 @@ def _facts(line: str) -> FileFacts | None:
     raw, uid, gid = int(found[1], 16), int(found[2]), int(found[3])
     user, group = (
         str(number) if name == "UNKNOWN" else name
-        for number, name in ((uid, found[4]), (gid, found[5]))
+        for number, name in ((uid, found[5]), (gid, found[6]))
     )
     return FileFacts(
         kind=_KINDS.get(stat.S_IFMT(raw), "other"),
@@ -187,7 +191,7 @@ def _facts(line: str) -> FileFacts | None:
         uid=uid,
         gid=gid,
         owner=f"{user}:{group}",
-        size=int(found[6]),
+        size=int(found[4]),
     )
 
 

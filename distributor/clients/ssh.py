@@ -5,6 +5,7 @@ for: neither can end up in the other's place, whatever sudoers says (dsm-ssh fac
 """
 
 import logging
+import re
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from distributor.protocol.remote_command import Dialogue, Sudo, command_line
 
 log = logging.getLogger(__name__)
 
+_UID: Final = re.compile(rb"[0-9]{1,10}")
 _WIRE_BYTES: Final = 4 * OUTPUT_LIMIT
 """Bytes that may come for one command: what it writes, what is on its way, and its packets."""
 
@@ -91,7 +93,7 @@ class SshSession(RemoteFiles):
         self._connection = connection
         log_in(connection, self._account)
         told = self.run(["id", "-u"], as_root=False).required("cannot tell who it is", "login")
-        if not told.strip().isdigit():
+        if not _UID.fullmatch(told.strip()):
             raise ProtocolError(
                 f"{self._address}: `id -u` tells no number",
                 hint="is this a Linux host with the usual tools?",

@@ -12,7 +12,7 @@ import tenacity
 from paramiko.packet import Packetizer
 from paramiko.ssh_exception import IncompatiblePeer
 
-from distributor.clients.ssh_errors import FOREIGN, timed_out, translate
+from distributor.clients.ssh_errors import FOREIGN, OFF, no_ssh, timed_out, translate
 from distributor.clients.ssh_wire import Wire
 from distributor.model.errors import DeviceRefused, HostError, ProtocolError, Unreachable
 from distributor.model.host_keys import HostKey, HostKeyTrust
@@ -217,13 +217,14 @@ def _key_shown(transport: SshTransport, wire: Wire, address: SocketAddress) -> H
         except FOREIGN as error:
             if isinstance(error, IncompatiblePeer) and "host key" in str(error):
                 return None
-            raise _out_of_bounds(wire, address) or translate(error, str(address)) from error
+            ours = _out_of_bounds(wire, address) or no_ssh(wire.greeting, str(address))
+            raise ours or translate(error, str(address)) from error
     return HostKey(key.get_name(), key.fingerprint)
 
 
 def _out_of_bounds(wire: Wire, address: SocketAddress) -> HostError | None:
     if wire.ended_by == "time":
-        return timed_out(str(address), wire.seconds)
+        return timed_out(str(address), wire.seconds, greeted=bool(wire.greeting))
     if wire.ended_by == "size":
         return ProtocolError(
             f"{address}: the server sends more than anybody asked for",
@@ -262,6 +263,6 @@ def _forwarded(address: SocketAddress, below: Connection) -> paramiko.Channel:
             f"{address}: {below.address} does not connect to it: {error.message}",
             hint="allow it there (AllowTcpForwarding in sshd_config)"
             if forbidden
-            else "is the host on, and is this its SSH port, seen from there?",
+            else f"is the host on, seen from there, and {OFF}",
             step="connect",
         ) from error

@@ -1,7 +1,9 @@
 """Keys to log in with: a private key that the inventory names, or those of an agent."""
 
+import base64
 import io
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -15,8 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from paramiko.agent import AgentSSH, get_agent_connection
 
 from distributor.model.errors import SecretError
+from distributor.model.pkcs12_cost import MOST, rounds
 from distributor.model.secret import Secret
 
+_MOST_ROUNDS: Final = 2000
+"""Of bcrypt, of which each takes some ten milliseconds; `ssh-keygen` asks for 24."""
+_OPENSSH: Final = b"openssh-key-v1\0"
+_BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 AGENT_SECONDS: Final = 30.0
 """How long an agent may take, which may ask a person first."""
 _HINT: Final = "make one with: ssh-keygen -t ed25519"
@@ -30,6 +37,12 @@ def private_key(text: Secret, passphrase: Secret | None) -> paramiko.PKey:
     """
     data = text.reveal().encode("utf-8")
     password = passphrase.reveal().encode("utf-8") if passphrase is not None else None
+    if _is_endless(data):
+        raise SecretError(
+            "the private key asks to hash its passphrase so often that it would take hours",
+            hint="set a usual number: ssh-keygen -p -a 100 -f FILE",
+            step="secret",
+        )
     try:
         key = _loaded(data, password)
     except TypeError:
@@ -50,6 +63,35 @@ def private_key(text: Secret, passphrase: Secret | None) -> paramiko.PKey:
             step="secret",
         ) from None
     return _as_paramiko(key)
+
+
+def _is_endless(data: bytes) -> bool:
+    """Tell whether a key asks to hash its passphrase for hours, in which nothing interrupts it.
+
+    What cannot be read asks for nothing.
+    """
+    for label, body in _BLOCK.findall(data):
+        try:
+            content = base64.b64decode(b"".join(body.split()), validate=True)
+        except ValueError:
+            continue
+        if label == b"OPENSSH PRIVATE KEY":
+            if _openssh_rounds(content) > _MOST_ROUNDS:
+                return True
+        elif rounds(content) > MOST:
+            return True
+    return False
+
+
+def _openssh_rounds(content: bytes) -> int:
+    """Return how often bcrypt is to hash a passphrase (PROTOCOL.key of OpenSSH)."""
+    message = paramiko.Message(content.removeprefix(_OPENSSH))
+    cipher, function = message.get_binary(), message.get_binary()
+    if not content.startswith(_OPENSSH) or cipher == b"none" or function != b"bcrypt":
+        return 0
+    options = paramiko.Message(message.get_binary())
+    options.get_binary()
+    return options.get_int()
 
 
 def _loaded(data: bytes, password: bytes | None) -> Any:

@@ -11,9 +11,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import paramiko
+
+_GREETING_BYTES: Final = 1024
 
 
 class Wire:
@@ -26,6 +28,8 @@ class Wire:
         self._bytes = math.inf
         self.seconds = math.inf
         """What the last bound allowed."""
+        self.greeting = b""
+        """What came first."""
         self.ended_by: Literal["time", "size"] | None = None
         """Which bound ended it; None as long as none did."""
 
@@ -50,6 +54,8 @@ class Wire:
             return b""
         data: bytes = self._below.recv(size)
         self._bytes -= len(data)
+        if len(self.greeting) < _GREETING_BYTES:
+            self.greeting += data[: _GREETING_BYTES - len(self.greeting)]
         return data
 
     def send(self, data: bytes) -> int:

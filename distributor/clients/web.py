@@ -64,7 +64,7 @@ def _skew(date: str | None, now: datetime) -> timedelta | None:
     """Return how far an HTTP date (RFC 9110 section 5.6.7) is ahead of `now`; None for no date."""
     try:
         then = parsedate_to_datetime(date or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return then - now if then.tzinfo is not None else None
 

@@ -1,6 +1,7 @@
 """TOML text to `Inventory`, or every problem at once."""
 
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -25,6 +26,11 @@ from distributor.model.text import printable
 
 __all__ = ["json_schema", "load", "parse"]
 
+SIZE_LIMIT: Final = 4 << 20
+"""Bytes: ten thousand hosts have room in it."""
+_DOTS: Final = 50
+"""In one line, outside of strings and comments: tomllib takes hours for a key of many parts."""
+_NO_KEY: Final = re.compile(r"""("[^"\n]*")|('[^'\n]*')|(#[^\n]*)""")
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -38,10 +44,13 @@ def load(path: Path) -> Inventory:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            content = file.read()
+            content = file.read(SIZE_LIMIT + 1)
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
         raise InventoryError(str(path), (Problem("", reason),)) from None
+    if len(content) > SIZE_LIMIT:
+        reason = f"is larger than {SIZE_LIMIT} bytes: is it the right file?"
+        raise InventoryError(str(path), (Problem("", reason),))
     writable, private = _rights(mode, is_posix=os.name == "posix")
     problems: tuple[Problem, ...] = ()
     if writable:
@@ -124,6 +133,9 @@ def _within(path: KeyPath, wrong: set[KeyPath]) -> bool:
 
 
 def _document(text: str) -> tuple[dict[str, Any], Problem | None]:
+    for number, line in enumerate(_NO_KEY.sub("", text).split("\n"), 1):
+        if line.count(".") > _DOTS:
+            return {}, Problem("", "has a key of too many parts", number)
     try:
         return tomllib.loads(text), None
     except ValueError as error:  # also what int() raises for a number of thousands of digits

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -17,6 +18,11 @@ from distributor.model.hazards import HAZARDS
 from distributor.model.hosts import KNOWN_CAS
 from distributor.model.text import printable
 
+_LOOKED_THROUGH: Final = 1000
+_COMPARED: Final = 64
+"""Words at most that another one is compared with."""
+_DIFFERENCE: Final = 2
+"""Characters that a misspelt word lacks, or has too many."""
 _DURATION: Final = re.compile(r"(?P<count>[1-9][0-9]{0,4})(?P<unit>[smhd])", re.ASCII)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PIN: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -33,8 +39,14 @@ _TSIG_ALGORITHMS: Final = ("hmac-sha256", "hmac-sha384", "hmac-sha512")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean "x"?` when one of `known` looks like `word`, else an empty text."""
-    close = difflib.get_close_matches(word, list(known), n=1)
+    """Return `; did you mean "x"?` when one of `known` looks like `word`, else an empty text.
+
+    Of very many only some of about the same length are looked at: each comparison takes its time.
+    """
+    names = list(islice(known, _LOOKED_THROUGH))
+    if len(names) > _COMPARED:
+        names = [one for one in names if abs(len(one) - len(word)) <= _DIFFERENCE][:_COMPARED]
+    close = difflib.get_close_matches(word, names, n=1)
     return f'; did you mean "{printable(close[0])}"?' if close else ""
 
 

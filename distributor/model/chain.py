@@ -41,6 +41,11 @@ _NAMED_AT_MOST = 5
 """Strangers that a finding names: a file with all roots of the world has hundreds."""
 
 
+_CHECKS_AT_MOST = 5000
+"""Signatures that are looked at: a second or two. A chain has a few, with many cross-signs some
+dozens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """One certificate of a chain."""
@@ -116,7 +121,8 @@ def read_chain(
     """Return what is to be said of `certificates`, judged against `roots`.
 
     A server's first certificate is its leaf; a file may hold another order, or no leaf at all
-    (`leaf_first` False). Raises BundleError when the names of one are malformed.
+    (`leaf_first` False). Raises BundleError when the names of one are malformed, or there are far
+    too many of the same name.
     """
     names = tuple(_names(number, one) for number, one in enumerate(certificates))
     leaf_at = 0 if leaf_first else _leaf_among(certificates)
@@ -164,6 +170,8 @@ def _walk(
     roots: Mapping[x509.Name, Sequence[x509.Certificate]],
 ) -> _Walk:
     below: dict[x509.Certificate, x509.Certificate | None] = {start: None}
+    by_subject = _by_subject(certificates)
+    checks = 0
     ended: tuple[x509.Certificate, x509.Certificate] | None = None
     queue, last = deque([start]), start
     while queue:
@@ -171,8 +179,16 @@ def _walk(
         root = _root_of(here, roots)
         if root is not None and ended is None:
             ended = here, root
-        for other in certificates:
-            if other not in below and is_ca(other) and is_signed_by(here, other):
+        named = [one for one in by_subject.get(here.issuer, ()) if one not in below]
+        checks += len(named)
+        if checks > _CHECKS_AT_MOST:
+            raise BundleError(
+                f"too many certificates ({len(certificates)}) have the same names to tell which "
+                "signed which",
+                hint="is it a chain? One has a handful",
+            )
+        for other in named:
+            if is_ca(other) and is_signed_by(here, other):
                 below[other] = here
                 queue.append(other)
     top, known = ended or (last, None)
@@ -215,7 +231,7 @@ def _leaf_among(certificates: Sequence[x509.Certificate]) -> int | None:
 
 def _lowest_of(certificates: Sequence[x509.Certificate]) -> int:
     """Return the place of the first that signed no other, as far as names tell."""
-    issuers = [one.issuer for one in certificates if one.issuer != one.subject]
+    issuers = {one.issuer for one in certificates if one.issuer != one.subject}
     return next((n for n, one in enumerate(certificates) if one.subject not in issuers), 0)
 
 

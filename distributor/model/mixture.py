@@ -1,6 +1,6 @@
 """Facts that several files tell together, while some of these are replaced and others not yet."""
 
-from distributor.model.state import CHAIN, KEY, LEAF, Facts, FactValue
+from distributor.model.state import CHAIN, KEY, LEAF, RELOAD_OWED, Facts, FactValue
 
 
 def is_mixed(now: Facts, before: Facts, after: Facts) -> bool:
@@ -14,7 +14,7 @@ def _is_of(now: FactValue | None, before: FactValue | None, after: FactValue | N
     if now in (before, after):
         return True
     # Places that do not agree are told as all that they hold, a chain as one text.
-    known = {word for value in (before, after) for word in _words(value)}
+    known = {RELOAD_OWED, *_words(before), *_words(after)}
     return isinstance(now, tuple) and bool(now) and known.issuperset(now)
 
 

@@ -28,8 +28,13 @@ SIZE_LIMIT: Final = 1 << 20
 MIN_RSA_BITS: Final = 2048
 """CA/Browser Forum Baseline Requirements 6.1.5: no CA signs less."""
 
+MAX_RSA_BITS: Final = 8192
+"""No CA in use signs more; to check that the primes of a longer key are primes takes minutes."""
+
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
+_UNEVEN: Final = 64
+"""Bits by which twice the longer prime may be longer than the key."""
 _CERTIFICATE_LABELS: Final = {"CERTIFICATE", "X509 CERTIFICATE"}
 _ENCRYPTED_LABEL: Final = "ENCRYPTED PRIVATE KEY"
 _KEY_LABELS: Final = {"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY"}
@@ -156,14 +161,30 @@ def _key(label: str, body: str, what: str) -> object:
     try:
         der = _decoded(body)
         if label == "PRIVATE KEY":
+            _require_bounded(
+                load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True), what
+            )
             return load_der_private_key(der, password=None)
         # PKCS#1 and SEC1 say in the label alone what they are, so the label has to be kept.
         lines = base64.encodebytes(der).decode("ascii")
-        pem = f"-----BEGIN {label}-----\n{lines}-----END {label}-----\n"
-        return load_pem_private_key(pem.encode("ascii"), password=None)
+        pem = f"-----BEGIN {label}-----\n{lines}-----END {label}-----\n".encode("ascii")
+        _require_bounded(load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True), what)
+        return load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # The cause is not chained: what a parser says about a key does not belong in a log.
         raise BundleError(f"{what} cannot be read", hint="export it again as PEM") from None
+
+
+def _require_bounded(unchecked: object, what: str) -> None:
+    """Raise WeakKey for an RSA key whose numbers would take too long to check."""
+    if not isinstance(unchecked, rsa.RSAPrivateKey):
+        return
+    numbers = unchecked.private_numbers()
+    longest = max(unchecked.key_size, 2 * numbers.p.bit_length(), 2 * numbers.q.bit_length())
+    if longest > MAX_RSA_BITS + _UNEVEN:
+        raise WeakKey(
+            f"{what} is RSA with {unchecked.key_size} bits", hint=f"use {MAX_RSA_BITS} bits at most"
+        )
 
 
 def _decoded(body: str) -> bytes:

@@ -28,6 +28,7 @@ from distributor.model.pem import (
     private_key_pem,
     usable_key,
 )
+from distributor.model.pkcs12_cost import MOST, rounds
 from distributor.model.secret import Secret
 
 ENCRYPTION: Final = (
@@ -35,6 +36,9 @@ ENCRYPTION: Final = (
     "read it; older ones say that the passphrase is wrong"
 )
 """Why this one, in a line: what older systems read too, 3DES or RC2 with SHA-1, protects little."""
+_MOST_CERTIFICATES: Final = 500
+_LONGEST_CHAIN: Final = 20
+"""Links at most; so many of so many certificates are looked at in a second or two."""
 _SEQUENCE: Final = 0x30
 _VERSION_3: Final = b"\x02\x01\x03"
 """How the content of every container begins, after the tag and length of its sequence."""
@@ -60,6 +64,7 @@ def read_pkcs12(content: bytes, passphrase: bytes, what: str) -> Contents:
         raise BundleError(
             f"{what} is no PKCS #12 container", hint="a PEM file is named by `certificate`"
         )
+    _require_bounded(content, what)
     held = _opened(content, passphrase)
     if held is None:
         tried = "the passphrase given" if passphrase else "an empty passphrase"
@@ -74,6 +79,11 @@ def read_pkcs12(content: bytes, passphrase: bytes, what: str) -> Contents:
     key = usable_key(held.key, f"the private key in {what}")
     if not held.certificates:
         raise BundleError(f"{what} holds no certificate", hint="export it again with its chain")
+    if len(held.certificates) > _MOST_CERTIFICATES:
+        raise BundleError(
+            f"{what} holds {len(held.certificates)} certificates: a chain has a handful",
+            hint="export the certificate again, with its chain alone",
+        )
     leaf = _leaf_of(key, held.certificates)
     if leaf is None:
         raise KeyMismatch(
@@ -109,8 +119,10 @@ def look_into(content: bytes, passphrase: Secret | None, what: str) -> Held:
     """Return all that a container holds; `what` names it in errors.
 
     Without a passphrase, none and the empty one are tried. Raises EncryptedKey when that is not
-    the right one, or the container is damaged, which nobody can tell apart.
+    the right one, or the container is damaged, which nobody can tell apart; BundleError when it
+    asks for more work than anybody needs.
     """
+    _require_bounded(content, what)
     if passphrase is not None:
         held = _opened(content, passphrase.reveal().encode("utf-8"))
     else:
@@ -141,6 +153,14 @@ def make_pkcs12(bundle: Bundle, name: str, passphrase: Secret) -> bytes:
     )
 
 
+def _require_bounded(content: bytes, what: str) -> None:
+    if rounds(content) > MOST:
+        raise BundleError(
+            f"{what} asks to hash its passphrase more than {MOST} times",
+            hint="export it again: thousands of times are usual",
+        )
+
+
 def _opened(content: bytes, passphrase: bytes | None) -> Held | None:
     """Return what is in it, None when it does not open.
 
@@ -167,7 +187,9 @@ def _chain_above(
     chain: list[x509.Certificate] = []
     left = [one for one in held if one != leaf and one.subject != one.issuer]
     top = leaf
-    while issuer := next((one for one in left if is_signed_by(top, one)), None):
+    while len(chain) < _LONGEST_CHAIN and (
+        issuer := next((one for one in left if is_signed_by(top, one)), None)
+    ):
         chain.append(issuer)
         left.remove(issuer)
         top = issuer

@@ -82,7 +82,7 @@ def reviewed_from_json(data: Any, source: str) -> Reviewed:
                 for name, one in data["certificates"].items()
             },
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UsageError(
             f"{source} is no saved plan",
             hint="make one: distribute --all --dry-run --save-plan FILE",
@@ -107,14 +107,20 @@ def _certificate_as_json(one: Certificate) -> dict[str, object]:
 def _certificate_from_json(name: str, data: Any) -> Certificate:
     return Certificate(
         name=name,
-        leaf=data["leaf"],
-        names=tuple(data["names"]),
-        key_type=data["key_type"],
-        chain=tuple(data["chain"]),
-        key=data["key"],
-        common_name=data["common_name"],
-        issued_by=data["issued_by"],
+        leaf=_text(data["leaf"]),
+        names=tuple(map(_text, data["names"])),
+        key_type=_text(data["key_type"]),
+        chain=tuple(map(_text, data["chain"])),
+        key=_text(data["key"]),
+        common_name=None if data["common_name"] is None else _text(data["common_name"]),
+        issued_by=_text(data["issued_by"]),
         not_before=from_rfc3339(data["not_before"]) if data["not_before"] else None,
         not_after=from_rfc3339(data["not_after"]) if data["not_after"] else None,
         trusted=data["trusted"],
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value

@@ -9,6 +9,7 @@ from distributor.model.bundle import Bundle
 from distributor.model.endpoints import Shown
 from distributor.model.errors import StateError
 from distributor.model.state import UNREADABLE, Address, FactValue, State
+from distributor.model.text import printable
 from distributor.model.times import from_rfc3339, rfc3339
 
 
@@ -64,9 +65,9 @@ def snapshot_from_json(data: Any, pairs: Mapping[Address, Bundle]) -> Snapshot:
     """Return the snapshot that `snapshot_as_json` wrote; raises StateError for anything else."""
     try:
         if data["version"] != 0:
-            raise StateError(f"a snapshot of version {data['version']} cannot be read")
+            raise StateError(f"a snapshot of version {printable(data['version'])} cannot be read")
         return Snapshot(
-            host=data["host"],
+            host=_text(data["host"]),
             taken=from_rfc3339(data["taken"]),
             before=_state_from_json(data["before"]),
             creates=tuple(_address_from_json(item) for item in data["creates"]),
@@ -75,10 +76,10 @@ def snapshot_from_json(data: Any, pairs: Mapping[Address, Bundle]) -> Snapshot:
             after=_state_from_json(data.get("after", [])),
             shown=tuple(map(_shown_from_json, data.get("shown", []))),
             copied=tuple(_address_from_json(item) for item in data.get("copied", [])),
-            copy=str(data.get("copy", "")),
+            copy=_text(data.get("copy", "")),
             undoing=data.get("undoing", False) is True,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise StateError("a snapshot cannot be read") from error
 
 
@@ -106,11 +107,11 @@ def _state_from_json(data: Any) -> State:
 def _shown_from_json(data: Any) -> Shown:
     server_name, starttls = data["server_name"], data["starttls"]
     return Shown(
-        address=str(data["address"]),
-        server_name=None if server_name is None else str(server_name),
-        starttls=None if starttls is None else str(starttls),
-        leaf=str(data["leaf"]),
-        chain=tuple(map(str, data["chain"])),
+        address=_text(data["address"]),
+        server_name=None if server_name is None else _text(server_name),
+        starttls=None if starttls is None else _text(starttls),
+        leaf=_text(data["leaf"]),
+        chain=tuple(map(_text, data["chain"])),
     )
 
 
@@ -122,7 +123,14 @@ def _address_from_json(data: Any) -> Address:
     kind, name, identifier = data
     if kind not in {"certificate", "service", "default certificate", "file"}:
         raise ValueError(kind)
-    return Address(kind, str(name), str(identifier))
+    return Address(kind, _text(name), _text(identifier))
+
+
+def _text(value: Any) -> str:
+    # Half of a surrogate pair is text here: names on a box may be no UTF-8, and come back so.
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
 
 
 def _value_as_json(value: FactValue) -> object:
@@ -137,7 +145,7 @@ def _value_from_json(value: Any) -> FactValue:
     if isinstance(value, str | bool):
         return value
     if isinstance(value, list):
-        return tuple(str(item) for item in value)
+        return tuple(map(_text, value))
     if "address" in value:
         return _address_from_json(value["address"])
     return UNREADABLE

@@ -91,6 +91,9 @@ DEVICE: Final = "device"
 UPLOADED: Final = "uploaded"
 """Value of `managed_by` for a certificate that somebody brought to the device."""
 
+RELOAD_OWED: Final = "a reload is owed"
+"""Stands beside the leaf of an entry whose files are new, when what serves them was not told."""
+
 DEFAULT: Final = Address("default certificate")
 
 

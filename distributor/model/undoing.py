@@ -320,6 +320,8 @@ def _named_like(wanted: Address, then: Snapshot, now: State) -> list[Address]:
 
 def _holds(have: Facts, wanted: Facts) -> bool:
     """Tell whether an entry holds what `wanted` says, as far as it can be seen."""
+    if LEAF not in have and LEAF not in wanted:  # a file of a key, or of a chain
+        return all(have.get(fact) == wanted.get(fact) for fact in (CHAIN, KEY))
     if UNREADABLE not in {have.get(LEAF, UNREADABLE), wanted.get(LEAF, UNREADABLE)}:
         return all(have.get(fact) == wanted.get(fact) for fact in (LEAF, CHAIN))
     return all(
@@ -338,7 +340,7 @@ def _changes(
     now: State, goal: Mapping[Address, Mapping[str, FactValue]], after: State
 ) -> Iterator[Change]:
     for address, facts in sorted(goal.items(), key=lambda item: item[0]):
-        have = now.facts[address]
+        have = now.facts.get(address, {})
         sake = after.get(address, SAKE)
         for fact, value in sorted(facts.items()):
             hidden = fact in _ONLY_SERVED and UNREADABLE in {value, have.get(fact)}

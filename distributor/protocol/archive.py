@@ -98,6 +98,7 @@ _UNREADABLE: Final = (
     struct.error,
     KeyError,
     ValueError,
+    OverflowError,
     NotImplementedError,
     RuntimeError,
     OSError,

@@ -23,6 +23,9 @@ NEWEST_LOGIN: Final = 7
 """Highest version of SYNO.API.Auth that was seen in captures."""
 
 _NO_TOKEN: Final = "--------"  # noqa: S105 - DSM's literal for "no token"
+_UNKNOWN: Final = 100
+_LARGEST_CODE: Final = 2**31 - 1
+"""Those that were seen have four digits."""
 _MONTHS: Final = tuple("JanFebMarAprMayJunJulAugSepOctNovDec"[n : n + 3] for n in range(0, 36, 3))
 _TIME: Final = re.compile(
     r"([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([0-9]{4}) GMT"
@@ -166,10 +169,15 @@ def parse_login(data: Mapping[str, Any]) -> Login:
 
 
 def parse_device_id(data: Mapping[str, Any]) -> Secret | None:
-    """Return the device id of a login with a code: `device_id` on DSM 7, `did` on DSM 6."""
+    """Return the device id of a login with a code: `device_id` on DSM 7, `did` on DSM 6.
+
+    None where there is none, or one that cannot be sent back as UTF-8.
+    """
     for key in ("device_id", "did"):
-        if isinstance(data.get(key), str) and data[key]:
-            return Secret(data[key])
+        try:
+            return Secret(_text(data.get(key), least=1))
+        except (TypeError, ValueError):
+            continue
     return None
 
 
@@ -241,7 +249,9 @@ def parse_answer(status: int, body: bytes) -> dict[str, Any] | Refusal:
         return data if isinstance(data, dict) else {}
     reason = envelope.get("error")
     code = reason.get("code") if isinstance(reason, dict) else None
-    return refusal(code if type(code) is int else 100)
+    if type(code) is not int or abs(code) > _LARGEST_CODE:
+        code = _UNKNOWN
+    return refusal(code)
 
 
 def refusal(code: int) -> Refusal:

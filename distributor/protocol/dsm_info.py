@@ -20,8 +20,8 @@ PACKAGES: Final = "/usr/local/etc/certificate"
 ARCHIVE: Final = f"{CERTIFICATES}/_archive"
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_PART: Final = re.compile(r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,255}")
-"""One part of a path."""
+_PART: Final = re.compile(r"(?!\.{1,2}$|-)[^/\x00-\x1f\x7f]{1,255}")
+"""One part of a path, and no option of the command that gets it as its argument."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from distributor.model.errors import ProtocolError
+from distributor.protocol.dsm_commands import LAYER
 from distributor.protocol.dsm_info import ARCHIVE, CERTIFICATES, PACKAGES
+
+OWN_FOLDER: Final = "/usr/syno/etc/.distribute"
+"""Copies, lock and what is under way; on the file system of the certificates, and kept by upgrades
+(dsm-ssh facts 2.5)."""
+OWED: Final = f"{OWN_FOLDER}/owed"
+"""Holds a file by the id of each entry whose files were being replaced, until what serves them was
+told."""
 
 PAIRS: Final = tuple(
     f"{half}{name}.pem"
@@ -34,10 +42,13 @@ BESIDE: Final = (
 #   T path             it is there
 #   I name, content    INFO or DEFAULT
 #   D path             a folder; its files follow
-#   S name facts       mode, uid, gid, user and group of a file
+#   S name facts       mode, uid, gid, user:group of a file
 #   H digest name      its SHA-256
 #   C digest, content  a certificate file, when its digest is told first
 #   K digest, content  the public key of a private key's file
+#   O id               an entry that a reload is owed to
+#   L path             a folder of the web server's own layer; the files that it reads follow
+#   P digest           its SHA-256; - for one that cannot be read
 # Content is base64, or a public key's PEM, up to a line with a dot; a ! says it cannot be had.
 # Paths are base64, since a package may name its folder as it likes.
 SURVEY: Final = f"""\
@@ -48,29 +59,45 @@ for n in INFO DEFAULT; do
   [ -e "{ARCHIVE}/$n" ] || continue
   echo "I $n"; base64 <"{ARCHIVE}/$n"; end $?
 done
+for f in {OWED}/*; do [ ! -f "$f" ] || printf 'O %s\\n' "${{f##*/}}"; done
 seen=
+show() {{
+  case "$seen" in *"$1"*) return ;; esac
+  echo "C $1"; base64 <"$2"; end $?
+  seen="$seen $1"
+}}
+folder() {{ printf '%s ' "$1"; printf '%s' "$2" | base64 | tr -d '\\n'; echo; }}
 for d in {CERTIFICATES}/*/*/ {PACKAGES}/*/*/; do
   d=${{d%/}}
   cd -- "$d" 2>/dev/null || continue
-  printf 'D '; printf '%s' "$d" | base64 | tr -d '\\n'; echo
+  folder D "$d"
   set --
   for n in {" ".join((*PAIRS, *BESIDE))}; do [ ! -f "$n" ] || set -- "$@" "$n"; done
   [ $# -gt 0 ] || continue
-  stat -L -c 'S %n %a %u %g %U %G' -- "$@"
+  stat -L -c 'S %n %a %u %g %U:%G' -- "$@"
   while read -r h n; do
     [ -n "$h" ] || continue
     echo "H $h $n"
-    case "$seen" in *"$h"*) continue ;; esac
     case $n in
     *privkey.pem)
-      echo "K $h"; openssl pkey -in "$n" -passin pass: -pubout 2>/dev/null; end $? ;;
-    *cert.pem | *chain.pem)
-      echo "C $h"; base64 <"$n"; end $? ;;
-    *) continue ;;
+      case "$seen" in *"$h"*) continue ;; esac
+      echo "K $h"; openssl pkey -in "$n" -passin pass: -pubout 2>/dev/null; end $?
+      seen="$seen $h" ;;
+    *cert.pem | *chain.pem) show "$h" "$n" ;;
     esac
-    seen="$seen $h"
   done <<.
 $(sha256sum -- "$@")
+.
+done
+for d in {LAYER}/*/; do
+  d=${{d%/}}
+  [ -f "$d/cert.conf" ] || continue
+  folder L "$d"
+  while read -r f; do
+    f=${{f%%;*}}; [ -n "$f" ] || continue
+    if h=$(sha256sum <"$f"); then h=${{h%% *}}; echo "P $h"; show "$h" "$f"; else echo 'P -'; fi
+  done 2>/dev/null <<.
+$(sed -n 's/^[[:space:]]*ssl_certificate[[:space:]][[:space:]]*//p' "$d"/cert.conf*)
 .
 done
 echo E
@@ -103,11 +130,16 @@ class Survey:
     """Certificate files by digest; None for one that could not be read."""
     public_keys: Mapping[str, bytes | None]
     """PEM of the public key of private keys' files by digest; None where there is none."""
+    layer: Mapping[str, tuple[str | None, ...]]
+    """Folders of the web server's own layer: digests of the certificate files that it reads there;
+    None for one that cannot be read."""
+    owed: frozenset[str]
+    """Names, ids if they are ours, of entries whose reload is owed."""
 
 
 def parse_survey(output: bytes) -> Survey:
     """Return what `SURVEY` printed; raises ProtocolError for anything else."""
-    reader = _Reader(output.decode("utf-8", "replace").splitlines())
+    reader = _Reader(output.decode("utf-8", "replace").split("\n"))
     try:
         return reader.survey()
     except (ValueError, KeyError, binascii.Error) as error:
@@ -130,6 +162,9 @@ class _Reader:
         self._folder: dict[str, SeenFile] = {}
         self._contents: dict[str, bytes | None] = {}
         self._keys: dict[str, bytes | None] = {}
+        self._owed: set[str] = set()
+        self._layer: dict[str, tuple[str | None, ...]] = {}
+        self._published = ""
 
     def survey(self) -> Survey:
         """Read to the end."""
@@ -141,6 +176,9 @@ class _Reader:
             "H": self._take_digest,
             "C": self._take_content,
             "K": self._take_key,
+            "O": self._owed.add,
+            "L": self._take_layer,
+            "P": self._take_published,
         }
         for line in self._lines:
             kind, _, rest = line.partition(" ")
@@ -152,6 +190,8 @@ class _Reader:
                     folders=self._folders,
                     contents=self._contents,
                     public_keys=self._keys,
+                    layer=self._layer,
+                    owed=frozenset(self._owed),
                 )
             take[kind](rest)
         raise ValueError("cut")
@@ -161,11 +201,12 @@ class _Reader:
         self._told[name] = _decoded(_block(self._lines))
 
     def _take_folder(self, encoded: str) -> None:
-        path = base64.b64decode(encoded, validate=True).decode("utf-8", "surrogateescape")
-        self._folder = self._folders.setdefault(path, {})
+        self._folder = self._folders.setdefault(_path(encoded), {})
 
     def _take_file(self, facts: str) -> None:
-        name, mode, uid, gid, user, group = facts.split(" ")
+        # Names of a directory service may have spaces in them ("DOMAIN\\domain users").
+        name, mode, uid, gid, names = facts.split(" ", 4)
+        user, group = names.split(":")
         owner = f"{_named(user, uid)}:{_named(group, gid)}"
         self._folder[name] = SeenFile(digest="", mode=f"{int(mode, 8):04o}", owner=owner)
 
@@ -180,6 +221,13 @@ class _Reader:
         lines = _block(self._lines)
         self._keys[digest] = None if lines is None else "\n".join((*lines, "")).encode()
 
+    def _take_layer(self, encoded: str) -> None:
+        self._published = _path(encoded)
+        self._layer[self._published] = ()
+
+    def _take_published(self, digest: str) -> None:
+        self._layer[self._published] += (None if digest == "-" else digest,)
+
 
 def _block(lines: Iterator[str]) -> list[str] | None:
     """Return the lines up to the dot; None when they end in a failure."""
@@ -193,6 +241,10 @@ def _block(lines: Iterator[str]) -> list[str] | None:
 
 def _decoded(lines: list[str] | None) -> bytes | None:
     return None if lines is None else base64.b64decode("".join(lines), validate=True)
+
+
+def _path(encoded: str) -> str:
+    return base64.b64decode(encoded, validate=True).decode("utf-8", "surrogateescape")
 
 
 def _named(name: str, number: str) -> str:

@@ -68,9 +68,16 @@ def _matches(names: str, name: str) -> bool:
 
 
 def _fits(pattern: str, name: str) -> bool:
-    parts = (re.escape(part) for part in re.split(r"([*?])", pattern))
-    regex = "".join({r"\*": ".*", r"\?": "."}.get(part, part) for part in parts)
-    return re.fullmatch(regex, name, re.DOTALL) is not None
+    first, *rest = (_literal(part) for part in pattern.split("*"))
+    # What follows a star is taken where it first fits and never tried elsewhere: trying all places
+    # for all stars would take more time than there is.
+    stars = "".join(f"(?>.*?{part})" for part in rest[:-1])
+    last = f".*{rest[-1]}" if rest else ""
+    return re.fullmatch(first + stars + last, name, re.DOTALL) is not None
+
+
+def _literal(part: str) -> str:
+    return ".".join(map(re.escape, part.split("?")))
 
 
 def _is_hash_of(hashed: str, name: str) -> bool:

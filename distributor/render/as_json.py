@@ -1,4 +1,4 @@
-"""A report as JSON, version 0 (see the interface's Report section)."""
+"""A report as JSON (docs/reference/report.md says what stays within a version)."""
 
 from typing import Any
 
@@ -11,7 +11,8 @@ from distributor.model.report import CertificateOutcome, Outcome, Report
 from distributor.model.state import Absent, Address, FactValue, Unreadable
 from distributor.model.times import rfc3339
 
-VERSION = 0
+VERSION = 1
+"""Of everything that is printed with `--json`."""
 
 
 def report_as_json(report: Report) -> dict[str, Any]:

@@ -23,17 +23,17 @@ class LineProgress:
 
     def certificate(self, name: str, text: str) -> None:
         """Show a line on a certificate."""
-        self._show(Text(f"certificate {name}: {printable(text)}"))
+        self._show(Text(f"certificate {printable(name)}: {printable(text)}"))
 
     def step(self, host: str, text: str) -> None:
         """Show a host's step, where every step is asked for."""
         if self._steps:
-            self._show(Text(f"{host}: {text}"))
+            self._show(Text(f"{printable(host)}: {printable(text)}"))
 
     def ended(self, outcome: Outcome) -> None:
         """Show a host's end."""
         if outcome.status != "unchanged" or self._steps:
-            self._show(Text(f"{outcome.host}: {outcome.status}"))
+            self._show(Text(f"{printable(outcome.host)}: {outcome.status}"))
 
     def _show(self, line: Text) -> None:
         self._console.print(line, soft_wrap=True)
@@ -67,9 +67,9 @@ class LiveProgress:
         table = Table.grid(padding=(0, 2))
         with self._lock:
             for name, text in self._certificates.items():
-                table.add_row(Text(f"certificate {name}", style="bold"), Text(text))
+                table.add_row(Text(f"certificate {printable(name)}", style="bold"), Text(text))
             for host, row in self._rows.items():
-                table.add_row(Text(host, style="bold"), row)
+                table.add_row(Text(printable(host), style="bold"), row)
         return table
 
 

@@ -39,11 +39,11 @@ def report_lines(report: Report, now: datetime, *, details: bool = False) -> Ite
 def certificate_lines(outcome: CertificateOutcome, now: datetime) -> Iterator[Text]:
     """Give the lines of one certificate."""
     line = _head(outcome.status, f"certificate {outcome.name}")
-    parts = [outcome.reason] if outcome.reason else []
+    parts = [printable(outcome.reason, 1000)] if outcome.reason else []
     if outcome.certificate is not None:
         parts.append(certificate_text(outcome.certificate, now))
     if outcome.outlook is not None:
-        parts.append(f"renewal {outcome.outlook}")
+        parts.append(printable(f"renewal {outcome.outlook}", 1000))
     yield line.append("; ".join(parts))
     if outcome.error is not None:
         yield from error_lines(outcome.error, "  ")
@@ -63,7 +63,7 @@ def host_lines(outcome: Outcome, *, details: bool) -> Iterator[Text]:
     if outcome.plan is not None and (details or outcome.status in _SHOWS_PLAN):
         yield from plan_lines(outcome.plan)
     for hazard in outcome.hazards:
-        yield Text(f"    ! {hazard}", style="yellow")
+        yield Text(f"    ! {printable(hazard, 1000)}", style="yellow")
     if outcome.error is not None:
         yield from error_lines(outcome.error, "    ")
     for warning in outcome.warnings:
@@ -77,17 +77,16 @@ def plan_lines(plan: Plan) -> Iterator[Text]:
         by_address.setdefault(change.address, []).append(change)
     for address, changes in by_address.items():
         if changes[0].after is ABSENT:
-            yield Text(f"    - {address} ({printable(address.id)})", style="red")
+            yield Text(f"    - {address}{_id(address)}", style="red")
             yield Text("        made by the change that is taken back")
             continue
         is_new = address not in plan.observed.facts
         sign, style = ("+", "green") if is_new else ("~", "yellow")
-        identifier = f" ({printable(address.id)})" if address.id else " (new)" * is_new
-        yield Text(f"    {sign} {address}{identifier}", style=style)
+        yield Text(f"    {sign} {address}{_id(address) or ' (new)' * is_new}", style=style)
         for change in changes:
             yield from _change_lines(change)
     for removal in plan.removals:
-        yield Text(f"    - {removal.address} ({printable(removal.address.id)})", style="red")
+        yield Text(f"    - {removal.address}{_id(removal.address)}", style="red")
         yield Text(
             f"        an earlier delivery of '{printable(removal.certificate)}' until "
             f"{fact_text(removal.before)}, which nothing uses; it goes last"
@@ -101,13 +100,17 @@ def plan_lines(plan: Plan) -> Iterator[Text]:
 
 def error_lines(error: DistributorError, indent: str) -> Iterator[Text]:
     """Give what happened, and what to do next."""
-    step = f" [{error.step}]" if error.step else ""
+    step = f" [{printable(error.step)}]" if error.step else ""
     yield Text(f"{indent}{error.kind}{step}: {printable(error.message, 1000)}", style="red")
     if isinstance(error, InventoryError):
         for problem in error.problems:
             yield Text(f"{indent}{printable(problem, 1000)}", style="red")
     if error.hint:
         yield Text(f"{indent}try: {printable(error.hint, 1000)}")
+
+
+def _id(address: Address) -> str:
+    return f" ({printable(address.id)})" if address.id else ""
 
 
 def _done(plan: Plan) -> str:
@@ -128,6 +131,7 @@ def _done(plan: Plan) -> str:
 
 
 def _change_lines(change: Change) -> Iterator[Text]:
+    fact = printable(change.fact)
     if (
         change.fact == NAMES
         and isinstance(change.before, tuple)
@@ -137,22 +141,22 @@ def _change_lines(change: Change) -> Iterator[Text]:
         gained = [name for name in change.after if name not in change.before]
         shown = [f"+{printable(name)}" for name in gained]
         shown += [f"-{printable(name)}" for name in lost]
-        yield Text(f"        {change.fact:12} {' '.join(shown)}")
+        yield Text(f"        {fact:12} {' '.join(shown)}")
         return
     before = f"{fact_text(change.before)} -> " if change.before is not None else ""
-    yield Text(f"        {change.fact:12} {before}{fact_text(change.after)}")
+    yield Text(f"        {fact:12} {before}{fact_text(change.after)}")
 
 
 def _head(status: str, name: str) -> Text:
     style = STYLES[status]  # type: ignore[index]  # statuses are literals; the table has them all
-    return Text(f"{status:{_WIDTH}}", style=style).append(f"  {name}  ", style="bold")
+    return Text(f"{status:{_WIDTH}}", style=style).append(f"  {printable(name)}  ", style="bold")
 
 
 def _summary(report: Report, now: datetime) -> Text:
     counts = [f"{report.summary[status]} {status}" for status in sorted(report.summary)]
     current = [one for one in report.certificates if one.status == "current" and one.certificate]
     shown = [
-        f"{one.name}: {certificate_text(one.certificate, now)}"
+        f"{printable(one.name)}: {certificate_text(one.certificate, now)}"
         for one in current
         if one.certificate is not None
     ]

@@ -45,9 +45,9 @@ def fact_text(value: FactValue | Absent | None) -> str:
 def fingerprint_text(value: str) -> str:
     """Return a fingerprint by its first twelve digits, and any other text as it is."""
     if value.startswith("sha256:"):
-        return value[:SHORT_FINGERPRINT]
+        return printable(value[:SHORT_FINGERPRINT])
     return (
-        f"(to be issued: {value.removeprefix(NEXT)})"
+        f"(to be issued: {printable(value.removeprefix(NEXT))})"
         if value.startswith(NEXT)
         else printable(value)
     )
@@ -65,7 +65,7 @@ def certificate_text(certificate: Certificate, now: datetime) -> str:
     """Return names, end and fingerprint of a certificate on one line."""
     names = ", ".join(printable(name) for name in certificate.names) or "no names"
     if certificate.not_after is None:
-        return f"{names}, {certificate.key_type}"
+        return f"{names}, {printable(certificate.key_type)}"
     ends = f"{certificate.not_after:%Y-%m-%d}"
     return (
         f"{names}, until {ends} ({days_left(certificate.not_after, now)}), "

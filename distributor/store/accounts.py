@@ -9,7 +9,7 @@ from typing import Final
 from distributor.model.errors import BundleError, StateError
 from distributor.model.pem import private_key_from, private_key_pem
 from distributor.model.secret import Secret
-from distributor.store.files import read, remove, rename, write
+from distributor.store.files import DAMAGED, read, remove, rename, text, write
 
 _KEY: Final = "key.pem"
 _NEXT: Final = "next.pem"
@@ -45,8 +45,8 @@ class Accounts:
         if known is None:
             return Account(key_pem=key_pem, next_key_pem=next_key_pem)
         try:
-            url = str(json.loads(known)["url"])
-        except (ValueError, KeyError, TypeError) as error:
+            url = text(json.loads(known)["url"])
+        except DAMAGED as error:
             raise StateError(
                 f"{folder / 'account.json'} cannot be read",
                 hint="remove it: the CA finds the account by its key",

@@ -16,8 +16,8 @@ from distributor.model.bundle import (
     assemble,
     describe,
     fingerprint,
-    fits,
     spki_fingerprint,
+    spki_fingerprint_of_key,
 )
 from distributor.model.errors import BundleError, StateError
 from distributor.model.keeping import Version, expendable
@@ -26,18 +26,22 @@ from distributor.model.revocation import Revocation, revocation_as_json, revocat
 from distributor.model.secret import Secret
 from distributor.model.times import rfc3339
 from distributor.store.files import (
+    DAMAGED,
     is_temporary,
     make_folder,
     read,
     remove,
     remove_folder,
     sync_folder,
+    text,
+    texts,
     write,
 )
 
 log = logging.getLogger(__name__)
 
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
+_MARK = re.compile(r"[0-9a-f]{12}")
 _LAST = "origin.json"
 """Written last and removed first: a version that has it is whole, one without was cut while it was
 saved or removed."""
@@ -164,7 +168,7 @@ class Bundles:
         Of several the newest: its chain may have been put right.
         """
         mark = leaf.removeprefix("sha256:")[:12]
-        if not self._folder.is_dir():
+        if not self._folder.is_dir() or not _MARK.fullmatch(mark):
             return None
         found = sorted(self._folder.glob(f"*/*-{mark}"), key=lambda one: one.name, reverse=True)
         for folder in filter(_is_whole, found):
@@ -193,9 +197,10 @@ class Bundles:
             )
         try:
             about = json.loads(origin)
-            ca, profile, order = str(about["ca"]), about.get("profile"), about.get("order")
-            ordered = tuple(map(str, about.get("ordered", ())))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            ca, profile, order = text(about["ca"]), about.get("profile"), about.get("order")
+            _ = [text(one) for one in (profile, order) if one is not None]
+            ordered = texts(about.get("ordered", []))
+        except DAMAGED as error:
             raise StateError(
                 f"{folder / _LAST} cannot be read",
                 hint=f"remove {folder.parent / 'current'} to obtain a new certificate",
@@ -233,7 +238,13 @@ class Bundles:
         Raises BundleError when it is no key.
         """
         key = private_key_from(private_key_pem.reveal().encode("utf-8"), "the private key")
-        return any(noted.is_compromise and fits(key, leaf) for leaf, noted in self._revoked())
+        return spki_fingerprint_of_key(key) in self.compromised_keys()
+
+    def compromised_keys(self) -> frozenset[str]:
+        """Return the fingerprints (SPKI) of keys that certificates were revoked for."""
+        return frozenset(
+            spki_fingerprint(leaf) for leaf, noted in self._revoked() if noted.is_compromise
+        )
 
     def prune(self, name: str, referred: Collection[str], now: datetime) -> tuple[str, ...]:
         """Remove versions that nobody needs, and what a cut left; return those that went.
@@ -310,7 +321,7 @@ def _revocation(version: Path) -> Revocation | None:
         return None
     try:
         return revocation_from_json(json.loads(written))
-    except (ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         raise StateError(
             f"{version / _REVOKED} cannot be read",
             hint="remove it, and revoke the certificate again: distribute revoke",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distributor.model.secret import DeviceToken, Secret
+from distributor.store.files import text
 from distributor.store.host_tables import HostTables
 
 
@@ -30,6 +31,6 @@ class DeviceTokens:
 
 def _parsed(table: Any) -> dict[str, DeviceToken]:
     return {
-        str(user): DeviceToken(str(noted["name"]), Secret(str(noted["id"])))
+        str(user): DeviceToken(text(noted["name"]), Secret(text(noted["id"])))
         for user, noted in table.items()
     }

@@ -16,6 +16,15 @@ FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 _SHARED: Final = ".window.json."
 """Begins the temporary name of the one file in a folder below that is written without the lock."""
+DAMAGED: Final = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What reading the content of a file raises that is not as it was written."""
 _OWN: Final = ".ledger.json."
 """Begins that of the one file beside the folders that is written under the lock alone."""
 LEFTOVER_SECONDS: Final = 86_400.0
@@ -99,6 +108,21 @@ def read(path: Path) -> bytes | None:
         raise StateError(
             f"cannot read {path}: {error.strerror}", hint="check its owner and mode"
         ) from error
+
+
+def text(value: object) -> str:
+    """Return a text that can be written as UTF-8; raises TypeError or ValueError for all else."""
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    value.encode("utf-8")  # raises ValueError for half of a surrogate pair
+    return value
+
+
+def texts(values: object) -> tuple[str, ...]:
+    """Return a list of such texts; raises TypeError or ValueError for all else."""
+    if not isinstance(values, list):
+        raise TypeError("no list")
+    return tuple(map(text, values))
 
 
 def rename(old: Path, new: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from distributor.model.holds import Hold
 from distributor.model.times import from_rfc3339, rfc3339
+from distributor.store.files import text
 from distributor.store.host_tables import HostTables
 
 
@@ -42,9 +43,9 @@ def _parsed(table: Any) -> Hold:
     if table["by"] not in {"run", "person"} or type(table["rolled_back"]) is not int:
         raise ValueError("not a hold")
     return Hold(
-        leaves=frozenset(map(str, table["leaves"])),
+        leaves=frozenset(map(text, table["leaves"])),
         rolled_back=table["rolled_back"],
         by=table["by"],
         since=from_rfc3339(table["since"]),
-        reason=str(table["reason"]),
+        reason=text(table["reason"]),
     )

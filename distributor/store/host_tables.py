@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from distributor.model.errors import StateError
-from distributor.store.files import make_folder, read, write
+from distributor.store.files import DAMAGED, make_folder, read, write
 
 Value = TypeVar("Value")
 
@@ -59,8 +59,9 @@ class HostTables:
             if table:
                 hosts[host] = table
             if table != (before or {}):
-                content = tomli_w.dumps({"version": 0, "hosts": hosts})
-                write(self._path, content.encode("utf-8"))
+                with self._readable():  # other hosts' tables may hold what cannot be written again
+                    content = tomli_w.dumps({"version": 0, "hosts": hosts}).encode("utf-8")
+                write(self._path, content)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -92,6 +93,6 @@ class HostTables:
     def _readable(self) -> Iterator[None]:
         try:
             yield
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except DAMAGED:
             # The cause is not chained: it could quote a token or a hash.
             raise StateError(f"{self._path} cannot be read", hint=self._remedy) from None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from distributor.model.budget import Event, EventKind, pruned
-from distributor.store.files import read, write
+from distributor.store.files import DAMAGED, read, text, texts, write
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Ledger:
             return ()
         try:
             return tuple(map(_event, json.loads(content)["events"]))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except DAMAGED:
             log.warning(
                 "ledger file=%s damaged: what was ordered lately, and what failed, is forgotten",
                 self._path,
@@ -75,20 +75,20 @@ def _event(data: Any) -> Event:
     return Event(
         at=_moment(data["at"]),
         kind=kind,
-        ca=_text(data["ca"]),
-        account=_text(data.get("account", "")),
-        names=_texts(data.get("names", [])),
-        certificate=_text(data.get("certificate", "")),
+        ca=text(data["ca"]),
+        account=text(data.get("account", "")),
+        names=texts(data.get("names", [])),
+        certificate=text(data.get("certificate", "")),
         until=_moment(data["until"]) if "until" in data else None,
-        identifiers=_texts(data.get("identifiers", [])),
+        identifiers=texts(data.get("identifiers", [])),
         renewal=_flag(data["renewal"]),
         is_cas_own=_flag(data["is_cas_own"]),
-        order=_text(data.get("order", "")),
+        order=text(data.get("order", "")),
     )
 
 
-def _moment(text: Any) -> datetime:
-    moment = datetime.fromisoformat(text)
+def _moment(written: Any) -> datetime:
+    moment = datetime.fromisoformat(written)
     if moment.tzinfo is None:
         raise ValueError("a time of no zone")
     return moment
@@ -98,15 +98,3 @@ def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError("neither true nor false")
     return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("no text")
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise TypeError("no list")
-    return tuple(map(_text, value))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from distributor.model.errors import StateError
 from distributor.model.secret import Secret
-from distributor.store.files import read, remove, remove_folder, write
+from distributor.store.files import DAMAGED, read, remove, remove_folder, text, texts, write
 
 _CHALLENGES: Final = "challenges.json"
 
@@ -130,12 +130,12 @@ class OrderJournal:
             return {}
         try:
             return {
-                Publisher(*_texts([one["dns"], one["provider"], one["place"]])): {
-                    at: _texts(values) for at, values in one["values"].items()
+                Publisher(*texts([one["dns"], one["provider"], one["place"]])): {
+                    at: texts(values) for at, values in one["values"].items()
                 }
                 for one in json.loads(written)["challenges"]
             }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except DAMAGED as error:
             raise StateError(
                 f"{path} cannot be read",
                 hint="remove it, and the TXT records _acme-challenge of this certificate's names",
@@ -149,7 +149,7 @@ class OrderJournal:
         """Note TXT values before they are published, and forget those that were removed."""
         path = self.challenges_file(name)
         noted = [
-            {**asdict(by), "values": {at: list(texts) for at, texts in values.items()}}
+            {**asdict(by), "values": {at: list(published) for at, published in values.items()}}
             for by, values in challenges.items()
             if values
         ]
@@ -176,23 +176,23 @@ class OrderJournal:
         try:
             data = json.loads(written)
             return PendingOrder(
-                directory_url=data["directory"],
-                names=tuple(data["names"]),
-                key_type=data["key_type"],
-                private_key_pem=Secret(data["private_key"]),
+                directory_url=text(data["directory"]),
+                names=texts(data["names"]),
+                key_type=text(data["key_type"]),
+                private_key_pem=Secret(text(data["private_key"])),
                 csr_pem=data["request"].encode("ascii"),
-                profile=data["profile"],
-                is_asked=data["asked"],
-                url=data["url"],
+                profile=None if data["profile"] is None else text(data["profile"]),
+                is_asked=_flag(data["asked"]),
+                url=None if data["url"] is None else text(data["url"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except DAMAGED:
             # Not chained: the cause could quote the key.
             raise StateError(
                 f"{path} cannot be read", hint="remove it: a new order is made"
             ) from None
 
 
-def _texts(values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise TypeError("no list of texts")
-    return tuple(values)
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("neither true nor false")
+    return value

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from distributor.model.secret import Secret
 from distributor.model.times import from_rfc3339, rfc3339
+from distributor.store.files import text
 from distributor.store.host_tables import HostTables
 
 REMEMBERED: Final = timedelta(days=1)
@@ -85,9 +86,9 @@ def _hash(password: Secret, salt: bytes) -> str:
 
 def _parsed(table: Any) -> _Noted:
     return _Noted(
-        user=str(table["user"]),
+        user=text(table["user"]),
         salt=bytes.fromhex(table["salt"]),
-        hash=str(table["hash"]),
+        hash=bytes.fromhex(table["hash"]).hex(),
         code=int(table["code"]),
         when=from_rfc3339(table["when"]),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from distributor.model.errors import StateError
 from distributor.model.secret import Secret
-from distributor.store.files import remove, write
+from distributor.store.files import DAMAGED, remove, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,9 @@ class SecretsFile:
             data = tomllib.loads(written.decode("utf-8"))
             secrets, noted = data.get("secrets", {}), data.get("in_keyring", [])
             if not all(isinstance(one, str) for one in (*secrets.values(), *noted)):
-                raise TypeError("not text")  # noqa: TRY301 - one way out for all that is wrong
+                raise TypeError("not text")
             return _Content(dict(secrets), frozenset(noted))
-        except (ValueError, TypeError, AttributeError):
+        except DAMAGED:
             # Not chained: the parser's words could quote a secret.
             raise StateError(
                 f"{self.path} cannot be read: it is not as `distribute secret set` writes it",

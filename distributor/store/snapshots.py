@@ -15,6 +15,7 @@ from distributor.model.keeping import expendable_snapshots
 from distributor.model.snapshot import Snapshot, snapshot_as_json, snapshot_from_json
 from distributor.model.state import LEAF, Address, address_key
 from distributor.store.files import (
+    DAMAGED,
     is_temporary,
     make_folder,
     read,
@@ -152,7 +153,7 @@ def _described(folder: Path) -> Snapshot:
     written = read(folder / _FILE)
     try:
         return snapshot_from_json(json.loads(written or b""), {})
-    except ValueError as error:
+    except DAMAGED as error:
         raise StateError(f"{folder / _FILE} cannot be read", hint=f"remove {folder}") from error
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from distributor.model.host_keys import HostKey, PinnedKey
 from distributor.model.times import from_rfc3339, rfc3339
 from distributor.model.trust import BY_PERSON, PinnedLeaf
+from distributor.store.files import text
 from distributor.store.host_tables import HostTables
 
 _SSH: Final = "ssh"
@@ -68,17 +69,17 @@ def _parsed_key(table: Any) -> PinnedKey | None:
         return None
     written = table[_SSH]
     return PinnedKey(
-        HostKey(type=str(written["type"]), fingerprint=str(written["fingerprint"])),
+        HostKey(type=text(written["type"]), fingerprint=text(written["fingerprint"])),
         since=from_rfc3339(written["since"]),
     )
 
 
 def _parsed(table: Any) -> PinnedLeaf:
     return PinnedLeaf(
-        leaf=table["tls_leaf"],
+        leaf=text(table["tls_leaf"]),
         not_after=from_rfc3339(table["not_after"]),
         since=from_rfc3339(table["since"]),
-        by=table["by"],
+        by=text(table["by"]),
     )
 
 

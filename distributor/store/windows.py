@@ -7,7 +7,7 @@ from pathlib import Path
 
 from distributor.model.renewal_window import RenewalInfo
 from distributor.model.times import from_rfc3339, rfc3339
-from distributor.store.files import read, write
+from distributor.store.files import DAMAGED, read, text, write
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +34,14 @@ class Windows:
             data = json.loads(written)
             if data["leaf"] != leaf:
                 return None
+            url = data["explanation_url"]
             return RenewalInfo(
                 start=from_rfc3339(data["start"]),
                 end=from_rfc3339(data["end"]),
-                explanation_url=data["explanation_url"],
+                explanation_url=None if url is None else text(url),
                 ask_again=from_rfc3339(data["ask_again"]),
             )
-        except (ValueError, KeyError, TypeError):
+        except DAMAGED:
             log.warning("window file=%s damaged: the CA is asked again", path)
             return None
 

@@ -6,7 +6,7 @@ with `synowebapi` DSM does both by itself. A copy of the files as they were stay
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -14,7 +14,7 @@ from datetime import datetime
 from distributor.clients.shell import Shell
 from distributor.model.bundle import Bundle, Certificate
 from distributor.model.endpoints import Served
-from distributor.model.errors import DistributorError, Unsupported
+from distributor.model.errors import DeliveryError, DeviceRefused, DistributorError, Unsupported
 from distributor.model.hazards import Foresight, Traits
 from distributor.model.hosts import Host, SshAccess
 from distributor.model.plan import Plan
@@ -22,13 +22,14 @@ from distributor.model.snapshot import Snapshot
 from distributor.model.state import Address, State
 from distributor.protocol.archive import make_export
 from distributor.protocol.dsm_commands import MARKS, SYNOWEBAPI
-from distributor.protocol.dsm_survey import SURVEY, parse_survey
+from distributor.protocol.dsm_info import ARCHIVE
+from distributor.protocol.dsm_survey import OWN_FOLDER, SURVEY, parse_survey
 from distributor.targets.copies import FindBundle, foresee, kept_pairs
 from distributor.targets.diskstation_entries import Entries, new_entries
 from distributor.targets.diskstation_wanted import wanted_state
 from distributor.targets.dsm_files import (
-    OWN_FOLDER,
     folders_of_copied,
+    heals,
     holds,
     left,
     new_files,
@@ -40,7 +41,7 @@ from distributor.targets.dsm_files import (
     touched,
 )
 from distributor.targets.dsm_reload import Reload
-from distributor.targets.dsm_tree import Tree, observed_state, tree_of
+from distributor.targets.dsm_tree import Tree, observed_state, owed_in, tree_of
 from distributor.targets.remote_lock import RemoteLock
 from distributor.targets.remote_set import Kept, NewFile, RemoteSet, mark_of
 from distributor.targets.synowebapi import Synowebapi
@@ -110,6 +111,7 @@ class DiskstationSshSession:
         self._reload = Reload(shell, lock, packages=self._packages)
         self._entries = Entries(Synowebapi(shell, lock, OWN_FOLDER))
         self._seen: Tree | None = None
+        self._served: Sequence[Served] = ()
 
     @property
     def traits(self) -> Traits:
@@ -123,6 +125,7 @@ class DiskstationSshSession:
         Of `served` only disagreement counts: an endpoint that shows another leaf than the files of
         its entry was not reloaded.
         """
+        self._served = served
         return observed_state(self._look(), served)
 
     def foresee(self, plan: Plan) -> Foresight:
@@ -137,7 +140,7 @@ class DiskstationSshSession:
             "what is there is no sound pair: only the copy that is kept on the box brings it back",
         ) * bool(seen.hazards)
         notes = notes_on(plan, tree, packages=self._packages)
-        return Foresight(notes=(*seen.notes, *only_there, *notes))
+        return Foresight(notes=(*seen.notes, *only_there, *notes), heals=heals(plan, tree))
 
     def snapshot(self, plan: Plan, *, may_lose: bool = False) -> Snapshot:  # noqa: ARG002 - see foresee: nothing is lost
         """Keep the pairs that can be copied; the files themselves are copied before a change."""
@@ -158,7 +161,7 @@ class DiskstationSshSession:
         self._lock.take()
         tree = self._look()
         self._require_possible(plan, tree)
-        require_as_planned(plan, observed_state(tree, ()))
+        require_as_planned(plan, observed_state(tree, self._served))
         folders = touched(plan, tree)
         self._set.begin(one.path for one in folders)
         self._set.keep(
@@ -166,6 +169,7 @@ class DiskstationSshSession:
         )
         if self._by_dsm:
             self._entries.bring(plan, bundles)
+            self._reload.settle(tree.owed & {entry.id for entry in overwritten(plan)})
             return
         chosen = {entry.id: bundles[name] for entry, name in overwritten(plan).items()}
         self._replace(tree, chosen)
@@ -235,10 +239,12 @@ class DiskstationSshSession:
         for entry in entries:
             for folder in tree.copies(entry):
                 files |= new_files(folder, chosen[entry.id])
+        self._reload.owe(chosen)
         self._set.replace(files)
         self._reload.run(
             tree.release, (service for entry in entries for service in tree.bound(entry))
         )
+        self._reload.settle(chosen)
 
     def _restore(self, kept: Kept, snapshot: Snapshot) -> None:
         """Put the copies back of entries whose content goes back, and of what is bound to them."""
@@ -247,13 +253,29 @@ class DiskstationSshSession:
             path: copy for path, copy in kept.files.items() if path.rpartition("/")[0] in places
         }
         folders = {path.rpartition("/")[0] for path in files}
+        entries = {one.rpartition("/")[2] for one in folders if one.startswith(f"{ARCHIVE}/")}
         self._set.begin(folders)
+        self._owe_if_possible(entries)
         self._set.restore(replace(kept, files=files))
         tree = self._look()
         bound = (service for entry in tree.entries for service in tree.bound(entry))
-        self._reload.run(
-            tree.release, (one for one in bound if one.folder in folders), to_the_end=True
-        )
+        failure: DeliveryError | None = None
+        try:
+            self._reload.run(
+                tree.release, (one for one in bound if one.folder in folders), to_the_end=True
+            )
+        except DeliveryError as error:
+            failure = error  # it is told; what is served after it is looked at by handshakes
+        self._reload.settle(entries - owed_in(snapshot.before))
+        if failure is not None:
+            raise failure
+
+    def _owe_if_possible(self, entries: Collection[str]) -> None:
+        """Note that a reload is owed; a full disk must not keep files from being put back."""
+        try:
+            self._reload.owe(entries)
+        except DeviceRefused as error:
+            log.warning("step=rollback owed=unknown error=%s", error.kind)
 
     def _dsm_put_back(self, snapshot: Snapshot) -> DistributorError | None:
         """Have DSM undo what it did; return why not: files are put back all the same."""

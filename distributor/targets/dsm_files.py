@@ -20,9 +20,6 @@ from distributor.targets.dsm_folder import Folder
 from distributor.targets.dsm_tree import Tree
 from distributor.targets.remote_set import NewFile
 
-OWN_FOLDER: Final = "/usr/syno/etc/.distribute"
-"""Copies, lock and what is under way; on the file system of the certificates, and kept by upgrades
-(dsm-ssh facts 2.5)."""
 RECORDS: Final = (f"{ARCHIVE}/INFO", f"{ARCHIVE}/DEFAULT")
 """Kept beside the files for people to look at; never put back."""
 _OTHER_WAY: Final = 'use via = "api", or method = "synowebapi", by which DSM does it itself'
@@ -42,7 +39,10 @@ def require_files_do(plan: Plan, tree: Tree) -> None:
 
 
 def require_as_planned(plan: Plan, now: State) -> None:
-    """Raise StalePlan when who uses an entry, or what a copy holds, is not as it was observed."""
+    """Raise StalePlan when an entry, who uses it, or what a copy holds is not as it was observed.
+
+    `now` is to be observed with the same handshakes as the plan's state.
+    """
     for entry in overwritten(plan):
         if _around(plan.observed, entry) != _around(now, entry):
             raise StalePlan(
@@ -123,6 +123,16 @@ def new_files(folder: Folder, bundle: Bundle) -> dict[str, NewFile | None]:
     return found
 
 
+def heals(plan: Plan, tree: Tree) -> bool:
+    """Tell whether nothing may be served because of what the plan replaces."""
+    entries = [tree.entry(one.id) for one in overwritten(plan)]
+    return any(
+        entry.id in tree.owed or not all(one.is_sound for one in tree.copies(entry))
+        for entry in entries
+        if entry is not None
+    )
+
+
 def holds(folder: Folder, pair: Certificate) -> bool:
     """Tell whether every file of a folder is of that pair, however it is written."""
     return (
@@ -138,6 +148,11 @@ def notes_on(plan: Plan, tree: Tree, *, packages: bool) -> Iterator[str]:
         entry = tree.entry(address.id)
         if entry is None:
             continue
+        if entry.id in tree.owed:
+            yield (
+                f"an earlier run was cut off before it told what serves {address} of its new "
+                "files: that is done now"
+            )
         for folder in tree.unnamed(entry):
             goes = "it is replaced along" if tree.takes_unnamed else "DSM leaves it as it is"
             yield (
@@ -146,6 +161,12 @@ def notes_on(plan: Plan, tree: Tree, *, packages: bool) -> Iterator[str]:
             )
         if not tree.takes_unnamed:
             continue
+        for service in entry.services:
+            if service.folder not in tree.folders:
+                yield (
+                    f"{printable(service.id)} has no files in {printable(service.folder)}, so that "
+                    "there is nothing to replace for it"
+                )
         kept = [one.id for one in tree.bound(entry) if one.is_package]
         if kept and not packages:
             yield (
@@ -184,6 +205,7 @@ def _unfit_folders(plan: Plan, tree: Tree) -> Iterator[str]:
 
 
 def _around(state: State, entry: Address) -> dict[Address, object]:
-    """Return who uses an entry, with what their copies hold."""
+    """Return what an entry holds, and who uses it, with what their copies hold."""
     places = (*state.of_kind("service"), *state.of_kind("file"))
-    return {one: state.facts[one] for one in places if state.get(one, CERTIFICATE) == entry}
+    used = {one: state.facts[one] for one in places if state.get(one, CERTIFICATE) == entry}
+    return {entry: state.facts.get(entry), **used}

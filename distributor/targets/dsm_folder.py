@@ -54,6 +54,16 @@ class Folder:
         return any(name.startswith(HALVES) for name in self.files)
 
     @property
+    def is_sound(self) -> bool:
+        """Whether a server could start with it: one leaf, and the key of that."""
+        return (
+            self.shown is not None
+            and UNREAD not in self.leaves
+            and len(set(self.leaves)) == 1
+            and set(self.keys) == {self.shown.key}
+        )
+
+    @property
     def renewed_by_box(self) -> bool:
         """Whether DSM's own client obtained it, and renews it (dsm-ssh facts 1.3)."""
         return _RENEWED in self.files
@@ -65,6 +75,14 @@ def folders_of(survey: Survey) -> dict[str, Folder]:
         path: _Reader(path, files, survey).folder()
         for path, files in survey.folders.items()
         if any(name in PAIRS for name in files)
+    }
+
+
+def published_by(survey: Survey) -> dict[str, tuple[str, ...]]:
+    """Return the leaves that the web server reads from each folder of its own layer."""
+    return {
+        path: tuple(_first(_certificates(survey, digest, path)) for digest in digests)
+        for path, digests in survey.layer.items()
     }
 
 
@@ -84,7 +102,7 @@ class _Reader:
         for half in halves:
             own = self._certificates(f"{half}cert.pem")
             full = self._certificates(f"{half}fullchain.pem")
-            leaves += [fingerprint(one[0]) if one else UNREAD for one in (own, full)]
+            leaves += map(_first, (own, full))
             chains += [_chain(full[1:])] if full else []
             if f"{half}chain.pem" in self._files:
                 chain = self._certificates(f"{half}chain.pem")
@@ -119,11 +137,7 @@ class _Reader:
     def _certificates(self, name: str) -> tuple[x509.Certificate, ...]:
         """Return the certificates of a file; none where there is no such file, or nothing else."""
         seen = self._files.get(name)
-        content = self._survey.contents.get(seen.digest) if seen is not None else None
-        try:
-            return certificates_from(content, name) if content is not None else ()
-        except BundleError:
-            return ()  # what it holds instead does not matter: it is brought anew
+        return _certificates(self._survey, seen.digest if seen is not None else None, name)
 
     def _key(self, name: str) -> str:
         seen = self._files.get(name)
@@ -131,11 +145,23 @@ class _Reader:
         return _spki(public) if public is not None else UNREAD
 
 
+def _certificates(survey: Survey, digest: str | None, name: str) -> tuple[x509.Certificate, ...]:
+    content = survey.contents.get(digest) if digest is not None else None
+    try:
+        return certificates_from(content, name) if content is not None else ()
+    except BundleError:
+        return ()  # what it holds instead does not matter: it is brought anew
+
+
 def _described(leaf: x509.Certificate | None) -> Certificate | None:
     try:
         return describe((leaf,), "") if leaf is not None else None
     except BundleError:
         return None  # a leaf with malformed names: it can be told by its fingerprint alone
+
+
+def _first(links: tuple[x509.Certificate, ...]) -> str:
+    return fingerprint(links[0]) if links else UNREAD
 
 
 def _chain(links: tuple[x509.Certificate, ...]) -> tuple[str, ...]:

@@ -6,13 +6,21 @@ from typing import Final
 
 from distributor.clients.shell import Shell
 from distributor.model.errors import ApplyFailed, DeliveryError, Unreachable
+from distributor.model.text import printable
 from distributor.protocol.dsm_commands import Release, Step, hook_paths, reload_steps, why_failed
 from distributor.protocol.dsm_info import BoundService
+from distributor.protocol.dsm_survey import OWED
 from distributor.targets.remote_lock import RemoteLock
 
 log = logging.getLogger(__name__)
 
 _EXECUTABLE: Final = 0o111
+_NOT_RUN: Final = frozenset({126, 127})
+"""Exit statuses of the shell for a command that cannot be run, or is not there."""
+# The arguments are the folder and what each file in it is called.
+_OWE: Final = (
+    'umask 077; mkdir -p -- "$1" && cd -- "$1" && shift && for n do : >"./$n" || exit; done'
+)
 
 
 class Reload:
@@ -22,6 +30,22 @@ class Reload:
         self._shell = shell
         self._lock = lock
         self._packages = packages
+
+    def owe(self, entry_ids: Iterable[str]) -> None:
+        """Note on the box that what serves these entries has to be told, until `settle`.
+
+        Whoever looks at the box finds it, also when this run is cut off.
+        """
+        words = ["/bin/sh", "-c", _OWE, "sh", OWED, *sorted(entry_ids)]
+        self._lock.run(words).required("cannot note what is under way", "write")
+
+    def settle(self, entry_ids: Iterable[str]) -> None:
+        """Take that back: it was told."""
+        paths = [f"{OWED}/{one}" for one in sorted(entry_ids)]
+        if paths:
+            self._lock.run(["rm", "-f", "--", *paths]).required(
+                "cannot remove the note of what was under way", "write"
+            )
 
     def run(
         self, release: Release, services: Iterable[BoundService], *, to_the_end: bool = False
@@ -55,18 +79,20 @@ class Reload:
     def _run(self, step: Step) -> DeliveryError | None:
         """Run one command; return why it did not do what it is for."""
         if step.only_if is not None:
-            status, _ = self._said(step.only_if, step.seconds)
+            status, words = self._said(step.only_if, step.seconds)
+            if status in _NOT_RUN:
+                return _failed(f"{' '.join(step.only_if)} cannot be run: {_shown(words)}", status)
             if status != 0:
                 log.info("step=reload command=%s left_out=off", step)
                 return None
         status, words = self._said(step.command, step.seconds)
         why = why_failed(step, status, words)
         log.info("step=reload command=%s status=%d well=%s", step, status, why is None)
-        if why is None:
-            return None
-        return ApplyFailed(
-            why, hint="run it there by hand and look at what it says", step="reload", code=status
-        )
+        if why is not None:
+            return _failed(why, status)
+        if step.usual_words is not None and step.usual_words not in words.casefold():
+            log.warning("step=reload command=%s unsure=yes said=%s", step, _shown(words))
+        return None
 
     def _said(self, command: tuple[str, ...], seconds: float) -> tuple[int, str]:
         result = self._lock.run(command, seconds=seconds)
@@ -78,3 +104,12 @@ class Reload:
             )
         said = b"\n".join((result.stdout, result.stderr))
         return result.status, said.decode("utf-8", "replace")
+
+
+def _failed(why: str, status: int) -> ApplyFailed:
+    hint = "run it there by hand and look at what it says"
+    return ApplyFailed(why, hint=hint, step="reload", code=status)
+
+
+def _shown(words: str) -> str:
+    return printable(" ".join(words.split())) or "no words"

@@ -1,9 +1,10 @@
 """What a DiskStation's certificate files hold: entries, the copies that services use, and facts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from distributor.model.bundle import Certificate
+from distributor.model.choice import names_of, services_behind
 from distributor.model.endpoints import Served
 from distributor.model.errors import HostError, ProtocolError
 from distributor.model.state import (
@@ -20,6 +21,7 @@ from distributor.model.state import (
     NOT_AFTER,
     NOT_BEFORE,
     OWNER,
+    RELOAD_OWED,
     SELF_SIGNED,
     UNREADABLE,
     UPLOADED,
@@ -27,8 +29,9 @@ from distributor.model.state import (
     FactValue,
     State,
 )
+from distributor.model.text import printable
 from distributor.model.times import rfc3339
-from distributor.protocol.dsm_commands import ROUTER_FILES, Release, release_of
+from distributor.protocol.dsm_commands import ROUTER_FILES, Release, layer_folder, release_of
 from distributor.protocol.dsm_info import (
     ARCHIVE,
     BoundService,
@@ -38,7 +41,7 @@ from distributor.protocol.dsm_info import (
 )
 from distributor.protocol.dsm_survey import Survey
 from distributor.targets.diskstation_facts import one_leaf, same_chain, shown_by
-from distributor.targets.dsm_folder import UNREAD, Folder, folders_of
+from distributor.targets.dsm_folder import UNREAD, Folder, folders_of, published_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,10 @@ class Tree:
     """The id that the archive names as default."""
     folders: Mapping[str, Folder]
     """Those that hold a file of a pair, by path."""
+    layer: Mapping[str, tuple[str, ...]]
+    """The leaves that the web server of DSM 7 reads, by folder of its own layer."""
+    owed: frozenset[str]
+    """Ids of entries whose files were being replaced when a run was cut off."""
     takes_unnamed: bool
     """Whether folders that INFO does not name belong to the entry whose leaf they hold."""
 
@@ -93,6 +100,14 @@ class Tree:
         unnamed = self.unnamed(entry) if self.takes_unnamed else ()
         return (*unnamed, *named)
 
+    def published(self, entry: InfoEntry) -> Iterator[str]:
+        """Give the leaves that the web server reads in place of the copies of an entry.
+
+        Whether DSM copies the chain there as it is, is not known: handshakes tell.
+        """
+        for folder in self.copies(entry):
+            yield from self.layer.get(layer_folder(folder.path) or "", ())
+
     def _leaves(self, entry: InfoEntry) -> set[str]:
         folder = self.folders.get(entry.folder)
         return set() if folder is None else set(folder.leaves) - {UNREAD}
@@ -109,6 +124,8 @@ def tree_of(survey: Survey, *, takes_unnamed: bool) -> Tree:
         entries=parse_info(survey.info),
         default=parse_default(survey.default or b""),
         folders=folders_of(survey),
+        layer=published_by(survey),
+        owed=survey.owed,
         takes_unnamed=takes_unnamed,
     )
 
@@ -121,8 +138,9 @@ def address_of(entry: InfoEntry) -> Address:
 def observed_state(tree: Tree, served: Sequence[Served]) -> State:
     """Return entries, bindings, default and copies.
 
-    The leaf of an entry is what its files, all copies of them and the endpoints that answer with
-    it agree on; where they do not, it is all of them, so that the entry is brought anew.
+    The leaf of an entry is what its files, all copies of them, the web server's own and the
+    endpoints that answer with it agree on; where they do not, it is all of them, so that the entry
+    is brought anew. So it is where a run was cut off before it told what serves them.
     """
     facts: dict[Address, dict[str, FactValue]] = {}
     for entry in tree.entries:
@@ -137,11 +155,44 @@ def observed_state(tree: Tree, served: Sequence[Served]) -> State:
         known = tree.entry(tree.default or "")
         facts[DEFAULT] = {CERTIFICATE: address_of(known) if known else UNREADABLE}
     shown = shown_by(State(facts), served)
+    for address, untold in _untold(tree, State(facts), served):
+        shown.setdefault(address, []).append(untold)
     for entry in tree.entries:
         address = address_of(entry)
-        if facts[address][LEAF] is not UNREADABLE:
-            facts[address] |= _agreed(tree.copies(entry), shown.get(address, []))
+        if facts[address][LEAF] is UNREADABLE:
+            continue
+        facts[address] |= _agreed(tree.copies(entry), tree.published(entry), shown.get(address, []))
+        if entry.id in tree.owed:
+            facts[address][LEAF] = (*_all(facts[address][LEAF]), RELOAD_OWED)
     return State(facts)
+
+
+def owed_in(state: State) -> set[str]:
+    """Return the ids of the entries that a state says a reload is owed to."""
+    entries = state.of_kind("certificate")
+    return {one.id for one in entries if RELOAD_OWED in _all(state.get(one, LEAF))}
+
+
+def _untold(
+    tree: Tree, state: State, served: Sequence[Served]
+) -> Iterator[tuple[Address, Certificate]]:
+    """Give what ports show that no service is known of: a leaf that no file holds any more.
+
+    Its names tell which entry held it. So a custom domain is known, too, whose name INFO need not
+    tell (dsm-ssh facts 1.1).
+    """
+    held = {leaf for folder in tree.folders.values() for leaf in folder.leaves}
+    for one in served:
+        shown = one.certificate
+        if shown is None or shown.leaf in held or services_behind(state, one.endpoint):
+            continue
+        alike = [
+            entry
+            for entry in state.of_kind("certificate")
+            if set(names_of(state, entry)) == set(shown.names)
+        ]
+        if len(alike) == 1:
+            yield alike[0], shown
 
 
 def _told(folder: Folder | None) -> dict[str, FactValue]:
@@ -159,8 +210,17 @@ def _told(folder: Folder | None) -> dict[str, FactValue]:
     }
 
 
-def _agreed(folders: Sequence[Folder], shown: Sequence[Certificate]) -> dict[str, FactValue]:
+def _all(value: FactValue | None) -> tuple[str, ...]:
+    if isinstance(value, tuple):
+        return value
+    return (value,) if isinstance(value, str) else ()
+
+
+def _agreed(
+    folders: Sequence[Folder], published: Iterable[str], shown: Sequence[Certificate]
+) -> dict[str, FactValue]:
     leaves = [leaf for one in folders for leaf in one.leaves] + [one.leaf for one in shown]
+    leaves += published
     chains = [chain for one in folders for chain in one.chains] + [one.chain for one in shown]
     return {
         LEAF: one_leaf(leaves),
@@ -199,7 +259,7 @@ def _managed_by(entry: InfoEntry, folder: Folder | None) -> str:
 
 
 def _unknown(survey: Survey) -> HostError:
-    found = ", ".join(sorted(survey.there)) or "nothing of DSM"
+    found = printable(", ".join(sorted(survey.there))) or "nothing of DSM"
     is_router = ROUTER_FILES in survey.there and f"{ARCHIVE}/INFO" not in survey.there
     return ProtocolError(
         f"its files and tools are those of no DSM that is known here; it has {found}",

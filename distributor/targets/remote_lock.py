@@ -140,9 +140,9 @@ class RemoteLock:
 
     def _busy(self, told: bytes) -> Busy:
         since, _, who = told.decode("utf-8", "replace").strip().partition("\n")
-        when = rfc3339(datetime.fromtimestamp(int(since), UTC)) if since.isdigit() else "lately"
         return Busy(
-            f"another controller works on this host, last seen at {when} by the host's clock: "
+            f"another controller works on this host, last seen {_moment(since)} by the host's "
+            "clock: "
             f"{printable(who) or 'it left no name'}",
             hint="wait until it is done; if it is not at work any more, remove "
             f"{self._folder}/lock there",
@@ -153,3 +153,11 @@ class RemoteLock:
         return self._shell.run(
             ["/bin/sh", "-c", script, "sh", *words], as_root=self._as_root, seconds=seconds
         )
+
+
+def _moment(seconds: str) -> str:
+    """Return what a host calls the time of a file (Unix time), in words where it is no time."""
+    try:
+        return f"at {rfc3339(datetime.fromtimestamp(int(seconds), UTC))}"
+    except (ValueError, OverflowError, OSError):
+        return "lately"

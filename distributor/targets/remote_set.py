@@ -15,6 +15,7 @@ from distributor.clients.shell import STAGED, Shell, checked_path
 from distributor.model.errors import ProtocolError
 from distributor.model.plan import digest_of
 from distributor.model.state import State
+from distributor.model.text import printable
 from distributor.targets.remote_lock import RemoteLock
 
 COPIES_KEPT: Final = 3
@@ -205,5 +206,7 @@ def _lines(lines: Iterable[str]) -> bytes:
 
 def _unfit(folder: str) -> ProtocolError:
     return ProtocolError(
-        f"the copy in {folder} cannot be read", hint="look at it on the host itself", step="keep"
+        f"the copy in {printable(folder)} cannot be read",
+        hint="look at it on the host itself",
+        step="keep",
     )

@@ -65,14 +65,23 @@ class Bench:
 
     def run(self) -> Outcome:
         """One host's work, as a run does it."""
-        found = observe(
-            self.rig.host,
-            self.rig.certificates,
-            self,
-            dry_run=False,
-            accepted=ACCEPTED,
-            reviewed=None,
-        )
+        found = self._observe(dry_run=False)
         if isinstance(found, Visit):
             return deliver(found, self.rig.scenario.bundles, self)
         return found
+
+    def dry_run(self) -> Outcome:
+        """What a dry run makes of it."""
+        found = self._observe(dry_run=True)
+        assert isinstance(found, Outcome)
+        return found
+
+    def _observe(self, *, dry_run: bool) -> Visit | Outcome:
+        return observe(
+            self.rig.host,
+            self.rig.certificates,
+            self,
+            dry_run=dry_run,
+            accepted=ACCEPTED,
+            reviewed=None,
+        )

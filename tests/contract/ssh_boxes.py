@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +36,22 @@ def shared_boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoxOf]:
             return running.enter_context(diskstation_box(folder, release))
 
         yield box
+
+
+def rigs(box_of: BoxOf, folder: Path) -> MakeRig:
+    """Return what gives a rig around the box of a release, put back to a scenario."""
+    numbers = count(1)
+
+    def rig(
+        release: Release = "dsm72", scenario: Scenario = REPLACED, **more: Any
+    ) -> SshDiskstationRig:
+        words = {"method": "files", "login": "password"} | more
+        placed = scenario_for(release, scenario)
+        box = box_of(release)
+        box.place_scenario(placed)
+        return SshDiskstationRig(box, placed, folder / f"{next(numbers)}", **words)
+
+    return rig
 
 
 def scenario_for(release: Release, scenario: Scenario = REPLACED) -> Scenario:

@@ -10,10 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography import x509
-
+from distributor.clients.tls import probe
 from distributor.model.bundle import Bundle, fingerprint
-from distributor.model.pem import private_key_from
+from distributor.model.errors import BundleError
+from distributor.model.hosts import Endpoint, SocketAddress
+from distributor.model.pem import certificates_from, private_key_from
 from tests.certs import Authority, Issued, authority, pem, private_key
 from tests.contract.scenarios import DRIVE, DSM, FTPS, PROXY, QUICKCONNECT, Placed, Scenario
 from tests.e2e import ssh_box_tree as tree
@@ -31,6 +32,10 @@ SERVICES: Final[Mapping[str, Service]] = {
     PROXY: tree.PROXY,
     QUICKCONNECT: tree.QUICKCONNECT,
 }
+PORTS: Final = {DSM: "dsm", FTPS: "ftps", DRIVE: "drive", PROXY: "https"}
+"""Services that a port of the box shows."""
+_SEEN: Final = {name: SERVICES[name] for name in PORTS}
+_SETTLE_SECONDS: Final = 4.0
 BESIDE_DSM: Final = (tree.REPLICATION, tree.VHOST)
 """Services that the scenarios do not know of; they go with DSM's own pages. Of the first there is
 no folder, the other INFO does not name."""
@@ -125,6 +130,7 @@ class DiskstationBox(SshBox):
         self.publish()
         self.forget_calls()
         self.trap("mv", 0, "fail")
+        self._wait(self.is_settled, "its ports")
         self.settle()
 
     def publish(self) -> None:
@@ -147,7 +153,7 @@ class DiskstationBox(SshBox):
         """Wait until no command runs any more; a connection may stay open."""
         self._wait(lambda: not any(map(_is_command, self._ask("busy"))), "rest")
 
-    def settle(self, seconds: float = 1.0) -> None:
+    def settle(self, seconds: float = _SETTLE_SECONDS) -> None:
         """Wait, for a moment, until every port serves what its program would read now."""
         deadline, in_a_row = time.monotonic() + seconds, 0
         # For a moment, workers that were told to end may still answer beside the new ones.
@@ -156,19 +162,22 @@ class DiskstationBox(SshBox):
             time.sleep(0.02)
 
     def is_settled(self) -> bool:
-        places = {
-            ("dsm", None): tree.DESKTOP,
-            ("ftps", None): tree.FTPS,
-            ("drive", None): tree.DRIVE,
-            ("https", tree.PROXY.server_name): tree.PROXY,
-        }
-        return all(
-            self.served(port, name) == self.to_serve(service)
-            for (port, name), service in places.items()
-        )
+        return all(self.shows(name) == self.to_serve(service) for name, service in _SEEN.items())
 
-    def to_serve(self, service: Service) -> str | None:
-        """Return the leaf that the program behind a service reads when it is told to, as hex."""
+    def shows(self, service: str) -> tuple[str, ...] | None:
+        """Return what is served for one of the services that have a port: leaf and chain."""
+        shown = probe(
+            Endpoint(
+                address=SocketAddress("127.0.0.1", self.ports[PORTS[service]]),
+                certificate="",
+                starttls="ftp" if service == FTPS else None,
+                server_name=PROXY if service == PROXY else None,
+            )
+        ).certificate
+        return None if shown is None else (shown.leaf, *shown.chain)
+
+    def to_serve(self, service: Service) -> tuple[str, ...] | None:
+        """Return what the program behind a service reads when it is told to: leaf and chain."""
         path = f"{service.directory}/fullchain.pem"
         is_web = service not in {tree.FTPS, tree.DRIVE}
         if is_web and self.release != "dsm62":
@@ -177,11 +186,10 @@ class DiskstationBox(SshBox):
             if found is None:
                 return None
             path = found[1]
-        block = re.search(r"-----BEGIN.*?-----END CERTIFICATE-----", self.text(path), re.DOTALL)
-        if block is None:
+        try:
+            return tuple(map(fingerprint, certificates_from(self.text(path).encode(), path)))
+        except BundleError:
             return None
-        leaf = x509.load_pem_x509_certificate(block[0].encode())
-        return fingerprint(leaf).removeprefix("sha256:")
 
     def text(self, path: str) -> str:
         """Return what a file holds; nothing when there is none."""

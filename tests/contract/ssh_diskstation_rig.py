@@ -1,7 +1,7 @@
 """A rig around a virtual DiskStation that is reached by SSH: a real sshd, sudo and web server."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,14 +24,13 @@ from distributor.targets.diskstation_ssh import DiskstationSsh
 from tests.certs import NOW
 from tests.contract import ssh_diskstation_meddling as meddling
 from tests.contract.cut_shell import CutShell, Cutter
-from tests.contract.scenarios import DRIVE, DSM, FTPS, PROXY, Scenario, is_exhaustive
-from tests.contract.ssh_diskstation_box import SERVICES, DiskstationBox
+from tests.contract.scenarios import FTPS, PROXY, Scenario, is_exhaustive
+from tests.contract.ssh_diskstation_box import PORTS, SERVICES, DiskstationBox
 from tests.contract.target_laws import Counted, Raw, RawEntry, Rig, When, news
 from tests.e2e import ssh_box_tree as tree
 
 Method = Literal["files", "synowebapi"]
 Login = Literal["password", "silent", "root"]
-_PORTS = {DSM: "dsm", FTPS: "ftps", DRIVE: "drive", PROXY: "https"}
 _STEP = {"writes": 8, "requests": 12}
 """In part: how many writes or commands lie between two cuts."""
 _CHANGING = ("method=import", "method=set", "method=delete")
@@ -42,7 +41,7 @@ class RawBox(Raw):
     """What a box holds: also every byte, mode and owner below the folders of certificates."""
 
     files: Mapping[str, str] = field(default_factory=dict)
-    served: Mapping[str, str | None] = field(default_factory=dict)
+    served: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
 
     def with_since(self, applied: Raw, since: Raw) -> Raw:
         more = Raw.with_since(self, applied, since)
@@ -130,7 +129,11 @@ class SshDiskstationRig(Rig):
         default = self.box.read(f"{tree.ARCHIVE}/DEFAULT").decode().strip()
         files = self.box.files("/usr/syno/etc/certificate", "/usr/local/etc/certificate")
         return RawBox(
-            entries={known: self._entry(known, told["desc"]) for known, told in info.items()},
+            entries={
+                known: self._entry(f"{tree.ARCHIVE}/{known}", told["desc"])
+                for known, told in info.items()
+            }
+            | {path: self._entry(path, path) for path in self._unnamed()},
             bindings={
                 f"{service['subscriber']}/{service['service']}": known
                 for known, told in info.items()
@@ -139,16 +142,33 @@ class SshDiskstationRig(Rig):
             default=default,
             files={path: str(facts) for path, facts in files.items()}
             | (_info_by_entry(info) if self._is_by_dsm else {}),
-            served={name: self.box.served(port) for name, port in _PORTS.items()},
+            served={name: self.box.shows(name) for name in PORTS},
         )
 
     @property
     def writes(self) -> int:
-        return self.box.trapped("mv") + len(self.box.calls())
+        asked = sum("method=list" in call.argv for call in self.box.calls())
+        return self.box.trapped("mv") + len(self.box.calls()) - asked
 
     def hide(self, entry_id: str) -> None:
-        path = f"{tree.ARCHIVE}/{entry_id}/cert.pem"
-        self.box.place(tree.Item(path=path, content=b"\0no certificate\n", mode=0o400))
+        is_file = entry_id in self._unnamed()
+        folder = entry_id if is_file else f"{tree.ARCHIVE}/{entry_id}"
+        for name in ("cert.pem", "privkey.pem") if is_file else ("cert.pem",):
+            path = f"{folder}/{name}"
+            self.box.place(tree.Item(path=path, content=b"\0no PEM\n", mode=0o400))
+
+    def along(self, entry_ids: Collection[str]) -> Iterable[str]:
+        return [
+            service.directory
+            for entry in self.box.entries
+            if entry.id in entry_ids
+            for service in entry.services
+            if not service.in_info
+        ]
+
+    def _unnamed(self) -> Iterable[str]:
+        """Folders that INFO gives to nobody, where they count."""
+        return () if self._is_by_dsm else self.along([one.id for one in self.box.entries])
 
     def meddle(self, service: str | None) -> None:
         meddling.bring(self.box, "since1", "somebody's", self.scenario.stranger)
@@ -156,7 +176,8 @@ class SshDiskstationRig(Rig):
             meddling.bind(self.box, service, "since1", self.scenario.stranger)
 
     def replace(self, entry_id: str, bundle: Bundle) -> None:
-        meddling.replace(self.box, entry_id, bundle)
+        if entry_id not in self._unnamed():  # those are replaced by what they belong to
+            meddling.replace(self.box, entry_id, bundle)
 
     @property
     def proved_ids(self) -> frozenset[str]:
@@ -189,7 +210,7 @@ class SshDiskstationRig(Rig):
 
     def _endpoint(self, name: str, certificate: str) -> Endpoint:
         return Endpoint(
-            address=SocketAddress("127.0.0.1", self.box.ports[_PORTS[name]]),
+            address=SocketAddress("127.0.0.1", self.box.ports[PORTS[name]]),
             certificate=certificate,
             starttls="ftp" if name == FTPS else None,
             server_name=PROXY if name == PROXY else None,
@@ -197,8 +218,7 @@ class SshDiskstationRig(Rig):
             service=None if name == PROXY else name,
         )
 
-    def _entry(self, known: str, description: str) -> RawEntry:
-        folder = f"{tree.ARCHIVE}/{known}"
+    def _entry(self, folder: str, description: str) -> RawEntry:
         leaf, *chain = x509.load_pem_x509_certificates(self.box.read(f"{folder}/fullchain.pem"))
         return RawEntry(
             description=description,

@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -93,6 +93,10 @@ class Rig(ABC):
     def hide(self, entry_id: str) -> None:
         """Let the content of an entry be unreadable from now on."""
 
+    def along(self, entry_ids: Collection[str]) -> Iterable[str]:  # noqa: ARG002 - mostly none
+        """What changes with these entries, as the plan's notes say, without an address there."""
+        return ()
+
     @abstractmethod
     def meddle(self, service: str | None) -> None:
         """Let somebody bring a certificate of theirs, and use it for a service, by its id.
@@ -165,7 +169,7 @@ class TargetLaws(ABC):
     """Each kind's class of tests: it says which, and makes rigs."""
 
     covers: ClassVar[tuple[str, str] | None] = None
-    """Kind and way, as `wiring.TARGETS` has them; None for the reference."""
+    """Kind and way, as `wiring.targets.TARGETS` has them; None for the reference."""
     cases: ClassVar[Cases] = DSM_CASES
     unseen: ClassVar[frozenset[str]] = frozenset({LEAF, CHAIN})
     """Facts of a certificate that only a handshake tells."""
@@ -282,6 +286,7 @@ class TargetLaws(ABC):
             after = rig.raw()
             changed = {change.address for change in plan.changes}
             brought = {_known(one) for one in changed if one.kind in {"certificate", "file"}}
+            brought.update(rig.along(brought))
             moved = {one.id for one in changed if one.kind == "service"}
             for known, entry in before.entries.items():
                 assert after.entries[known].description == entry.description

@@ -3,9 +3,8 @@
 A look at files from time to time would miss a file that others can read for a millisecond.
 """
 
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,78 +15,15 @@ from tests.contract.scenarios import OLD, SCENARIOS, Scenario
 from tests.contract.ssh_boxes import REPLACED, BoxOf, scenario_for, shared_boxes
 from tests.contract.ssh_diskstation_box import OWN
 from tests.contract.ssh_diskstation_rig import Login, Method, SshDiskstationRig
-from tests.contract.watch import key_lines
-from tests.e2e import ssh_box_tree as tree
+from tests.contract.system_calls import CALLS, Watch, read_calls
+from tests.contract.watch import key_lines, watched
 from tests.e2e.ssh_box_tree import Release
 
-CALLS: Final = ("execve", "openat", "open", "creat", "write", "umask", "fork", "vfork", "clone")
 DSM_S_OWN: Final = (
-    tree.LAYER,
-    "/usr/syno/etc/packages/VPNCenter/",
-    "/run/",
-    "/opt/box/",
-    "/etc/nginx/",
-    "/var/log/",
-    "/dev/",
-    "/proc/",
+    *("/usr/syno/bin/", "/usr/syno/sbin/", "/usr/syno/etc/rc.sysv/", "/usr/syno/share/"),
+    *("/usr/libexec/", "/usr/local/libexec/", "/usr/local/share/", "/var/packages/"),
 )
-"""Where programs of the box itself, and the rig's, write what they like."""
-_LINE: Final = re.compile(r"(\d+) +(.*)")
-_UNFINISHED: Final = " <unfinished ...>"
-_RESUMED: Final = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
-_MADE: Final = re.compile(
-    r'open(?:at)?\((?:[^,]*, )?"([^"]*)", [^,]*O_CREAT[^,]*, (0[0-7]*)\) = \d'
-)
-_WRITTEN: Final = re.compile(r'write\(\d+<([^>]*)>, (".*")')
-
-
-@dataclass
-class Trace:
-    """What strace saw, one call after the other."""
-
-    lines: list[tuple[int, str]] = field(default_factory=list)
-
-    @property
-    def executed(self) -> list[str]:
-        return [call for _, call in self.lines if call.startswith("execve(")]
-
-    @property
-    def written(self) -> list[tuple[str, str]]:
-        """Each write: where to, and what."""
-        found = (_WRITTEN.match(call) for _, call in self.lines)
-        return [(one[1], one[2]) for one in found if one is not None]
-
-    def created(self) -> Iterator[tuple[str, int]]:
-        """Each file that was made, with the mode that it had from its first moment on."""
-        masks: dict[int, int] = {}
-        for pid, call in self.lines:
-            child = re.match(r"(?:v?fork|clone)\(.*\) = (\d+)", call)
-            mask = re.match(r"umask\((\d+)\)", call)
-            made = _MADE.match(call)
-            if child is not None:
-                masks[int(child[1])] = masks.get(pid, 0o022)
-            elif mask is not None:
-                masks[pid] = int(mask[1], 8)
-            elif made is not None:
-                yield made[1], int(made[2], 8) & ~masks.get(pid, 0o022)
-
-
-def read_trace(log: Path) -> Trace:
-    """Join the calls that were interrupted by those of other processes."""
-    trace, begun = Trace(), dict[int, str]()
-    for line in log.read_text(errors="replace").splitlines():
-        found = _LINE.match(line)
-        if found is None:
-            continue
-        pid, call = int(found[1]), found[2]
-        resumed = _RESUMED.match(call)
-        if call.endswith(_UNFINISHED):
-            begun[pid] = call.removesuffix(_UNFINISHED)
-        elif resumed is not None:
-            trace.lines.append((pid, begun.pop(pid, f"{resumed[1]}(") + resumed[2]))
-        else:
-            trace.lines.append((pid, call))
-    return trace
+"""Where the programs of the box itself are, which write what they like."""
 
 
 @pytest.fixture(scope="module")
@@ -116,17 +52,12 @@ def secrets_of(rig: SshDiskstationRig) -> set[str]:
     return key_lines(*bundles) | set(rig.secrets())
 
 
-def is_file(path: str) -> bool:
-    """Whether it is a file that our scripts may have made."""
-    return path.startswith("/") and not path.startswith(DSM_S_OWN)
-
-
 @pytest.mark.parametrize(
     ("release", "method", "login", "scenario"),
     [
         ("dsm62", "files", "password", REPLACED),
-        ("dsm72", "files", "silent", REPLACED),
-        ("dsm73", "synowebapi", "password", SCENARIOS[0]),
+        ("dsm72", "files", "root", REPLACED),
+        ("dsm73", "synowebapi", "root", SCENARIOS[0]),
     ],
 )
 def test_no_secret_is_in_an_argument_the_environment_or_a_file_of_others(
@@ -138,25 +69,47 @@ def test_no_secret_is_in_an_argument_the_environment_or_a_file_of_others(
     scenario: Scenario,
 ) -> None:
     rig = rig_of(box_of, release, scenario, tmp_path, method=method, login=login)
-    target = rig.target()
-    with rig.box.traced(*CALLS) as log:
+    target, there = rig.target(), rig.box.files()
+    with watched() as said, rig.box.traced(*CALLS, quickly=login == "root") as log:
         _, kept = rig.apply(target)
         with target.open() as session:
             session.rollback(kept)
-    trace, secrets = read_trace(log), secrets_of(rig)
-    assert len(trace.executed) > 50
-    for call in trace.executed:
-        _require_none(secrets, call)
-    made = [(path, mode) for path, mode in trace.created() if is_file(path)]
-    assert [path for path, _ in made if path.startswith(OWN)]
-    for path, mode in made:
-        assert mode & 0o077 == 0, f"{path} was made with mode {mode:o}"
-    carried = [path for path, text in trace.written if any(one in text for one in secrets)]
-    assert carried
-    for path in filter(is_file, carried):
-        assert path.startswith(OWN) or ".distribute-" in path, path
+    watch = require_closed(rig, log, there)
+    said.require_silence(secrets_of(rig))
+    assert len(watch.programs) > 10
+    ours = {path for path in watch.secret_files if path.startswith(f"{OWN}/")}
+    assert any(".distribute-" in path for path in ours)
+    if method == "files":
+        assert any(f"{OWN}/copies/" in path for path in watch.secret_files)
+        assert any("/.privkey.pem.distribute-" in path for path in watch.secret_files)
+    else:
+        assert any("/.key_tmp.distribute-" in path for path in ours)
+    if login == "password":
+        assert "sudo" in watch.programs
+
+
+def require_closed(rig: SshDiskstationRig, log: Path, there: Collection[str]) -> Watch:
+    """Nobody but root could read anything secret at any moment of what was traced."""
+    root = str(rig.box.folder / "root")
+    watch = Watch(read_calls(log), secrets_of(rig), root=root, theirs=DSM_S_OWN, there=there)
+    assert watch.exposed == []
     for password in rig.secrets():
-        assert not [path for path, text in trace.written if password in text and is_file(path)]
+        assert watch.holders_of(password) == set()
+    return watch
+
+
+def test_nor_when_the_controller_s_own_copies_are_brought_back(
+    box_of: BoxOf, tmp_path: Path
+) -> None:
+    rig = rig_of(box_of, "dsm72", REPLACED, tmp_path, method="files", login="root")
+    target = rig.target()
+    _, kept = rig.apply(target)
+    rig.box.remove(f"{OWN}/copies")
+    there = rig.box.files()
+    with rig.box.traced(*CALLS, quickly=True) as log, target.open() as session:
+        session.rollback(kept)
+    watch = require_closed(rig, log, there)
+    assert any("/.privkey.pem.distribute-" in path for path in watch.secret_files)
 
 
 @pytest.mark.parametrize("method", ["files", "synowebapi"])

@@ -9,6 +9,7 @@ import pytest
 
 from distributor import sources, wiring
 from distributor.sources.contract import Source
+from distributor.wiring.targets import TARGETS
 from tests.contract.dns_provider_laws import DnsProviderLaws
 from tests.contract.source_laws import SourceLaws
 from tests.contract.target_laws import TargetLaws
@@ -38,7 +39,7 @@ def laws(suite: type) -> dict[str, object]:
     return {name: law for name, law in vars(suite).items() if name.startswith("test_")}
 
 
-@pytest.mark.parametrize("kind", wiring.TARGETS, ids="/".join)
+@pytest.mark.parametrize("kind", TARGETS, ids="/".join)
 def test_every_kind_of_host_runs_the_laws_of_targets(kind: tuple[str, str]) -> None:
     assert kind in covered_by(TargetLaws)
 

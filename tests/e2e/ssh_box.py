@@ -39,6 +39,7 @@ Fault = Literal[
 """What `SshBox.fault` switches on; `gen-all-takes` has seconds as its value."""
 
 _PORTS: Final = ("ssh", "http", "dsm", "https", "ftps", "drive")
+_SSHD: Final = ("/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/sshd_config")
 _START_SECONDS: Final = 20.0
 _ROOT_BYTES: Final = 32 << 20
 
@@ -219,27 +220,55 @@ class SshBox(BoxRoot):
         return ports.served(self.ports[port], server_name, ftp=port == "ftps")
 
     @contextlib.contextmanager
-    def traced(self, *calls: str) -> Iterator[Path]:
+    def traced(self, *calls: str, quickly: bool = False) -> Iterator[Path]:
         """Trace the system calls of everything that comes in by SSH into the file that is given.
 
         `calls` are what `strace -e trace=` takes. The file is complete when the block has ended.
+        `quickly` lets the kernel choose the calls, with which sudo does not work, nor `cut`.
         """
         log = self.folder / f"trace-{secrets.token_hex(4)}"
+        argv = ["strace", "-f", "-v", "-y", "-s", "65536", "-e", f"trace={','.join(calls)}"]
+        argv += ["-o", str(log)]
+        with self._traced_from_its_start(argv) if quickly else self._attached(argv):
+            yield log
+
+    @contextlib.contextmanager
+    def _attached(self, argv: list[str]) -> Iterator[None]:
         listener = self.run("/usr/bin/cat", "/run/sshd.pid").stdout.decode().strip()
-        argv = ["strace", "-f", "-v", "-y", "-s", "4096", "-e", f"trace={','.join(calls)}"]
         self._ask(
             "start",
             name="strace",
-            argv=[*argv, "-o", str(log), "-p", listener],
+            argv=[*argv, "-p", listener],
             log="/var/log/strace.log",
             inside=False,
         )
         self._wait(lambda: b"attached" in self.read("/var/log/strace.log"), "strace")
         try:
-            yield log
+            yield
         finally:
             self._ask("stop", name="strace")
             self.remove("/var/log/strace.log")
+
+    @contextlib.contextmanager
+    def _traced_from_its_start(self, argv: list[str]) -> Iterator[None]:
+        self._ask("stop", name="sshd")
+        inside = ["/usr/sbin/chroot", str(self.folder / "root"), *_SSHD]
+        self._ask(
+            "start",
+            name="sshd",
+            argv=[*argv, "--seccomp-bpf", *inside],
+            log="/var/log/sshd.log",
+            inside=False,
+        )
+        self._wait(lambda: ports.answers(self.ports["ssh"]), "sshd")
+        try:
+            yield
+        finally:
+            # Without strace, what it has chosen calls of can go on no more: sshd ends first.
+            self.run("/bin/sh", "-c", "kill $(cat /run/sshd.pid)")
+            self._wait(lambda: self._ask("exit_code", name="sshd") is not None, "strace")
+            self._ask("stop", name="sshd")
+            self._start_sshd()
 
     def log(self, name: str = "sshd") -> str:
         """Return what one of the servers wrote down: sshd, ftpd, drive or nginx."""
@@ -343,8 +372,7 @@ class SshBox(BoxRoot):
         self.forget_calls()
 
     def _start_sshd(self) -> None:
-        argv = ["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/sshd_config"]
-        self._ask("start", name="sshd", argv=argv, log="/var/log/sshd.log", inside=True)
+        self._ask("start", name="sshd", argv=list(_SSHD), log="/var/log/sshd.log", inside=True)
         self._wait(lambda: ports.answers(self.ports["ssh"]), "sshd")
 
     def _start_listener(self, name: str, service: tree.Service, port: str, *options: str) -> None:

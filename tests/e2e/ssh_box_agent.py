@@ -128,6 +128,16 @@ class Agent:
             for path in self._walk(folder)
         }
 
+    def stamps(self, under: list[str]) -> dict[str, list[int]]:
+        """Return inode and time of change of every path below the given folders."""
+        found = {
+            path: self._at(path).lstat()
+            for folder in under
+            if self._at(folder).exists()
+            for path in self._walk(folder)
+        }
+        return {path: [one.st_ino, one.st_ctime_ns] for path, one in found.items()}
+
     def read_only(self, path: str, on: bool) -> None:
         """Make one file or folder refuse every write, also root's, or take that back."""
         if on:

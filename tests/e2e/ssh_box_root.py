@@ -47,6 +47,11 @@ class BoxRoot:
         found = self._ask("files", under=list(under or _SHOWN))
         return {path: Facts(**facts) for path, facts in found.items()}
 
+    def stamps(self, *under: str) -> dict[str, tuple[int, int]]:
+        """Return inode and time of change (ns) of every path below the given folders."""
+        found: dict[str, list[int]] = self._ask("stamps", under=list(under))
+        return {path: (inode, changed) for path, (inode, changed) in found.items()}
+
     def read(self, path: str) -> bytes:
         """Return what a file of the box holds."""
         return base64.b64decode(self._ask("read", path=path))

@@ -3,12 +3,10 @@
 import json
 import re
 import stat
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +17,9 @@ from distributor.model.bundle import fingerprint
 from tests.certs import DAY, hierarchy, pem
 from tests.e2e.six_boxes import DISKSTATIONS, NAMES, ROUTER, six_boxes
 from tests.e2e.test_the_forums_six_boxes import DDNS, ON_SOURCE, OTHERS, SOURCE, Sourced, everywhere
-from tests.integration.cli.house import CHILD_SECONDS, USER, shown_leaf
+from tests.integration.cli.house import USER, shown_leaf
 from tests.integration.cli.terminal import converse
-from tests.integration.cli.test_cli_secrets import Watched, key_lines, watching
+from tests.integration.cli.test_cli_secrets import Watched, key_lines, run_with, watching
 
 CODE = "juniper berries 71"
 """The code that a person types; six digits could stand in any fingerprint by chance."""
@@ -74,20 +72,10 @@ class Story:
     def do(self, *arguments: str, ends: int = 0) -> None:
         """Run a command as a child, as detailed as it gets, and keep all that it shows."""
         log = ("-vv", "--log-file", str(self.house.folder / "run.log"))
-        child = subprocess.Popen(
-            self.house.command(*log, *arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self.house.child_environment(),
-        )
-        with child, watching(child.pid) as seen:
-            try:
-                self.started += Path(f"/proc/{child.pid}/cmdline").read_text()
-                out, err = child.communicate(timeout=CHILD_SECONDS)
-            finally:
-                child.kill()
+        with watching(self.house.folder) as (before, seen):
+            child = run_with(self.house, before, *log, *arguments)
+        out, err = child.stdout, child.stderr
+        self.started += seen.own
         assert child.returncode == ends, out + err
         self.texts[f"stdout of {arguments}"], self.texts[f"stderr of {arguments}"] = out, err
         self.watched.seen |= seen.seen

@@ -147,6 +147,9 @@ HOSTILE: dict[str, Talk] = {
     "a redirect": raw(
         b"HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
     ),
+    "a redirect to no place": raw(
+        b"HTTP/1.1 302 Found\r\nLocation: https://[::1:5001/\r\nContent-Length: 0\r\n\r\n"
+    ),
     "a page": served(txt(VALUE), "Content-Type: text/html"),
     "no type": served(txt(VALUE), "X-Nothing: here"),
     "nonsense": served(lambda _: b"nonsense"),

@@ -140,6 +140,17 @@ def test_a_redirect_is_not_followed() -> None:
     assert "\x1b" not in str(caught.value)
 
 
+@pytest.mark.parametrize("place", ["https://[::1:5001/", "https://[", "//[x]/", "\xff://"])
+def test_a_redirect_to_no_place_is_told(place: str) -> None:
+    def redirect(client: Talking) -> None:
+        client.answer(b"", f"Location: {place}", status="302 Found")
+
+    with HostileServer(LEAF, redirect) as server:
+        with pytest.raises(ProtocolError, match="redirects to"):
+            ask(server)
+        assert server.connections == 1
+
+
 def test_a_page_of_html_is_no_answer_of_the_web_api() -> None:
     with HostileServer(LEAF, lambda client: client.answer(b"<html>\x1b[2J</html>")) as server:
         status, body = ask(server)

@@ -163,6 +163,61 @@ def test_what_is_no_ssh_is_told_so(words: bytes) -> None:
         assert error.hint
 
 
+@pytest.mark.parametrize(
+    ("words", "who"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "a web server"),
+        (b"<html>no</html>", "a web server"),
+        (b"220 ftp ready\r\n", "an FTP or mail server"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "a port that speaks TLS"),
+        (b"+OK \x1b[31mready\r\n", "something that says '+OK \\x1b[31mready'"),
+        (b"\r\n", "something that says ''"),
+    ],
+)
+@pytest.mark.parametrize("then", [said, leaving])
+def test_who_answers_instead_of_ssh_is_told_and_not_asked_again(
+    words: bytes, who: str, then: Callable[[bytes], Behaviour]
+) -> None:
+    with serving(then(words)) as server:
+        error = met(server)
+        assert isinstance(error, ProtocolError | Unreachable)
+        if "no answer within" in error.message:  # it hung on, without a whole line
+            assert "something answers there" in (error.hint or "")
+        else:
+            assert error.message.endswith(f"no SSH server answers there, but {who}")
+            assert "Terminal & SNMP" in (error.hint or "")
+            assert "`port`" in (error.hint or "")
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("words", [b"", b"S", b"SSH-", BANNER, b"Welcome\r\nto\r\n" + BANNER])
+def test_what_may_be_an_ssh_server_is_not_called_another(words: bytes) -> None:
+    with serving(leaving(words)) as server:
+        assert "no SSH server answers there" not in met(server).message
+
+
+def test_a_port_that_drops_packets_is_explained_as_ssh_that_may_be_off() -> None:
+    # A queue that is full drops further connections, as a firewall does that says nothing.
+    with contextlib.ExitStack() as held:
+        listening = held.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        address = SocketAddress("127.0.0.1", int(listening.getsockname()[1]))
+        for _ in range(4):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((address.host, address.port))
+        started = monotonic()
+        with pytest.raises(Unreachable) as caught:
+            connect(address, TRUST, below=None, sleep=lambda _seconds: None)
+        assert monotonic() - started < DEADLINE + SLACK
+    assert "no answer within 2 s" in caught.value.message
+    hint = caught.value.hint or ""
+    assert "firewall" in hint
+    assert "Control Panel > Terminal & SNMP" in hint
+    assert "Control Panel > Services > SSH" in hint
+
+
 @settings(max_examples=40)
 @given(words=st.binary(max_size=200), kind=st.integers(0, 255))
 def test_any_packet_ends_in_our_own_error(words: bytes, kind: int) -> None:

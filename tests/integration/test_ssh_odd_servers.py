@@ -21,6 +21,7 @@ from paramiko.server import InteractiveQuery
 
 from distributor.access import HostKeeper
 from distributor.clients import ssh_login
+from distributor.clients.shell import Result
 from distributor.clients.ssh import SshSession
 from distributor.clients.ssh_login import SshAccount
 from distributor.model.errors import AuthRefused, HostError, ProtocolError, Unreachable
@@ -230,6 +231,16 @@ def test_a_command_that_is_not_taken_ends_at_the_deadline(
 @pytest.mark.parametrize("refuses", ["no channel", "no exec"])
 def test_a_server_that_runs_no_command_is_told(refuses: str, store: Store) -> None:
     assert isinstance(met(Odd(silent_at=refuses), store), HostError)
+
+
+@pytest.mark.parametrize("uid", [b"9" * 5000, b"-1", b"root", b""], ids=["long", "-", "x", "none"])
+def test_a_server_whose_id_is_no_number_is_told(
+    uid: bytes, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SshSession, "run", lambda *_, **__: Result(0, uid, b""))
+    error = met(Odd(), store)
+    assert isinstance(error, ProtocolError)
+    assert "tells no number" in error.message
 
 
 def test_a_server_that_answers_with_something_else_gets_no_further(store: Store) -> None:

@@ -95,7 +95,7 @@ class Bench:
     holds: dict[str, Hold | None] = field(default_factory=dict)
     being_undone: list[str] = field(default_factory=list)
     revoked: frozenset[str] = frozenset()
-    compromised: tuple[Secret, ...] = ()
+    compromised: frozenset[str] = frozenset()
 
     def probe(self, endpoints: Sequence[Endpoint]) -> tuple[Served, ...]:
         return tuple(map(self._served, endpoints))
@@ -133,8 +133,8 @@ class Bench:
     def revoked_leaves(self) -> frozenset[str]:
         return self.revoked
 
-    def is_compromised(self, key: Secret) -> bool:
-        return key in self.compromised
+    def compromised_keys(self) -> frozenset[str]:
+        return self.compromised
 
     def hold(self, host: str) -> Hold | None:
         return self.holds.get(host)

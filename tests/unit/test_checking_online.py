@@ -12,6 +12,7 @@ from distributor.model.bundle import Certificate
 from distributor.model.endpoints import Served
 from distributor.model.errors import DistributorError, Unreachable
 from distributor.model.hosts import AcmeSource, Endpoint, Host
+from distributor.model.inside import Inside
 from distributor.model.web import Front, PlainAnswer
 from distributor.targets.contract import Target
 
@@ -61,6 +62,9 @@ class Away:
 
     def plain(self, _host: Host) -> PlainAnswer | None:
         return None
+
+    def inside(self, host: Host, _paths: Sequence[str], _commands: Sequence[str]) -> Inside:
+        raise AssertionError(f"{host.name} is not reached by SSH")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,23 @@ def test_what_is_at_paths_is_told_without_following_links(shell: Local, folder: 
     assert kinds == ["file", "link", "folder"]
     assert found[str(missing)] is None
     assert shell.look([], as_root=False) == {}
+
+
+def test_a_group_of_a_directory_service_may_have_a_space_in_its_name() -> None:
+    class Domain(RemoteFiles):
+        """A host that belongs to a domain, as its `stat` tells."""
+
+        def run(self, command: Sequence[str], **_: object) -> Result:
+            (script,) = (word for word in command if "stat -c" in word)
+            told = r"81a0 1010 2020 5 EXAMPLE\ann lee:EXAMPLE\domain users"
+            assert "'%f %u %g %s %U:%G'" in script
+            return Result(0, f"{told}\n-\n".encode(), b"")
+
+    facts = Domain().look(["/a", "/b"], as_root=False)
+    assert facts["/a"] == FileFacts(
+        "file", "0640", 1010, 2020, r"EXAMPLE\ann lee:EXAMPLE\domain users", 5
+    )
+    assert facts["/b"] is None
 
 
 def test_an_owner_without_a_name_is_a_number(shell: Local, folder: Path) -> None:

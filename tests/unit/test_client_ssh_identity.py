@@ -1,5 +1,6 @@
 """Private keys to log in with: every form that ssh-keygen and openssl write, never quoted."""
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -104,3 +105,43 @@ def test_what_is_no_key_is_refused_without_a_word_of_it(
     said = f"{error!s} {error!r}"
     assert PASSPHRASE not in said
     assert not any(line in said for line in text.reveal().splitlines() if line)
+
+
+def with_rounds(count: int) -> str:
+    """Return a key in OpenSSH's form that says in the clear to hash its passphrase so often."""
+    lines = written(KEYS["ssh-ed25519"], "openssh", PASSPHRASE).reveal().splitlines()
+    body = bytearray(base64.b64decode("".join(lines[1:-1])))
+    place = body.index(b"bcrypt") + len(b"bcrypt") + 4
+    place += 4 + int.from_bytes(body[place : place + 4], "big")
+    assert body[place : place + 4] == bytes([0, 0, 0, 1])
+    body[place : place + 4] = count.to_bytes(4, "big")
+    return "\n".join((lines[0], base64.b64encode(body).decode(), lines[-1], ""))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("count", [2001, 2**32 - 1])
+def test_a_key_that_asks_to_hash_without_end_is_refused(count: int) -> None:
+    with pytest.raises(SecretError, match="asks to hash its passphrase"):
+        private_key(Secret(with_rounds(count)), Secret(PASSPHRASE))
+
+
+@pytest.mark.timeout(60)
+def test_so_is_one_in_pem() -> None:
+    text = written(KEYS["ecdsa-sha2-nistp256"], "pkcs8", PASSPHRASE).reveal()
+    lines = text.splitlines()
+    body = base64.b64decode("".join(lines[1:-1]))
+    at = body.index(bytes.fromhex("02020800"))  # 2048 rounds, and before them 16 octets of salt
+    assert body[at - 18 : at - 16] == b"\x04\x10"
+    # The number takes two octets of the salt, so that no length around them changes.
+    changed = b"\x04\x0e" + body[at - 16 : at - 2] + bytes.fromhex("02047fffffff")
+    made = base64.b64encode(body[: at - 18] + changed + body[at + 4 :]).decode()
+    with pytest.raises(SecretError, match="asks to hash its passphrase"):
+        private_key(Secret("\n".join((lines[0], made, lines[-1], ""))), Secret(PASSPHRASE))
+
+
+@pytest.mark.parametrize("cut", range(0, 120, 7))
+def test_a_key_that_breaks_off_is_none(cut: int) -> None:
+    lines = with_rounds(1).splitlines()
+    text = "\n".join((lines[0], lines[1][:cut], lines[-1], ""))
+    with pytest.raises(SecretError):
+        private_key(Secret(text), Secret(PASSPHRASE))

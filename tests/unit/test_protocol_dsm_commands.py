@@ -17,6 +17,7 @@ from distributor.protocol.dsm_commands import (
     Release,
     Step,
     hook_paths,
+    layer_folder,
     release_of,
     reload_steps,
     webapi_answer,
@@ -87,12 +88,14 @@ def test_a_box_is_known_by_what_exists(there: set[str], wanted: Release | None) 
 
 
 def test_dsm_6_runs_hooks_then_packages_and_reloads_the_web_server_last() -> None:
+    is_on = "if /usr/syno/bin/synopkg is_onoff"
     assert lines("dsm6", *EVERYTHING, hooks=HOOKS6) == (
         "/usr/libexec/certificate.d/smbftpd ftpd\n"
         "/usr/syno/sbin/synoservicectl --reload pkgctl-SynologyDrive\n"
-        "/usr/local/libexec/certificate.d/CardDAVServer carddav\n"
-        "/usr/local/libexec/certificate.d/DirectoryServer slapd\n"
-        f"{VPN_RELOAD} OpenVPN\n"
+        f"/usr/local/libexec/certificate.d/CardDAVServer carddav {is_on} CardDAVServer\n"
+        f"/usr/local/libexec/certificate.d/DirectoryServer slapd {is_on} DirectoryServer\n"
+        f"{VPN_RELOAD} OpenVPN {is_on} VPNCenter\n"
+        "/usr/syno/sbin/synoservicectl --status nginx\n"
         "/usr/syno/etc/rc.sysv/nginx.sh reload\n"
         "/usr/syno/bin/synow3tool --get-nginx-mod"
     )
@@ -105,7 +108,7 @@ def test_dsm_7_fills_its_own_layer_before_anything_is_restarted() -> None:
         f"/usr/local/share/certificate.d/CardDAVServer carddav {is_on} CardDAVServer\n"
         f"/usr/local/share/certificate.d/DirectoryServer slapd {is_on} DirectoryServer\n"
         "/usr/syno/bin/synow3tool --gen-all\n"
-        f"{VPN_RELOAD} copy_cert_only\n"
+        f"{VPN_RELOAD} copy_cert_only {is_on} VPNCenter\n"
         f"/usr/syno/bin/synopkg restart DirectoryServer {is_on} DirectoryServer\n"
         f"/usr/syno/bin/synopkg restart SynologyDrive {is_on} SynologyDrive\n"
         f"/usr/syno/bin/synopkg restart VPNCenter {is_on} VPNCenter\n"
@@ -148,6 +151,28 @@ FOLDERS = (
 )
 
 
+@given(st.sets(st.sampled_from(EVERYTHING)), st.sampled_from(["dsm6", "dsm7"]))
+def test_nothing_of_a_package_runs_unless_it_is_switched_on(
+    services: set[BoundService], release: Release
+) -> None:
+    packages = {one.subscriber for one in services if one.is_package}
+    for step in reload_steps(release, services, hooks=HOOKS6 | HOOKS7, packages=True):
+        words = " ".join(step.command)
+        mine = [
+            one
+            for one in packages
+            if one in words or (one, VPN_RELOAD) == ("VPNCenter", step.command[0])
+        ]
+        if mine and not step.excused_by:  # of the latter DSM 6 itself says that it is off
+            assert step.only_if == ("/usr/syno/bin/synopkg", "is_onoff", *mine)
+
+
+def test_only_what_the_web_server_reads_has_a_place_in_its_layer() -> None:
+    assert layer_folder("/usr/syno/etc/certificate/system/FQDN") == f"{LAYER}/system_FQDN"
+    assert layer_folder("/usr/local/etc/certificate/WebStation/x") == f"{LAYER}/WebStation_x"
+    assert layer_folder("/usr/syno/etc/certificate/smbftpd/ftpd") is None
+
+
 @given(st.sets(st.sampled_from(EVERYTHING)), st.sampled_from(["dsm6", "dsm7"]), st.booleans())
 def test_the_web_server_is_reloaded_once_and_never_restarted(
     services: set[BoundService], release: Release, packages: bool
@@ -168,6 +193,7 @@ def step_of(release: Release, ending: str) -> Step:
 
 GEN_ALL = step_of("dsm7", "--gen-all")
 RELOAD6 = step_of("dsm6", "nginx.sh reload")
+STATUS6 = step_of("dsm6", "--status nginx")
 MODE = step_of("dsm7", "--get-nginx-mod")
 PACKAGE6 = step_of("dsm6", "pkgctl-SynologyDrive")
 
@@ -183,7 +209,9 @@ PACKAGE6 = step_of("dsm6", "pkgctl-SynologyDrive")
         (GEN_ALL, 137, "", "ended with 137: no words"),
         (GEN_ALL, 1, "\x1b[2J\u202e", r"ended with 1: \x1b[2J\u202e"),
         (RELOAD6, 0, "alias-register stop/waiting\n", None),
-        (RELOAD6, 0, "", "without having done anything (it said: no words)"),
+        (RELOAD6, 0, "", None),  # what it usually says is no proof, nor is that it says nothing
+        (STATUS6, 0, "", None),
+        (STATUS6, 1, "", "the web server is switched off"),
         (RELOAD6, 1, "alias-register stop/waiting", "ended with 1"),
         (MODE, 0, "Nginx run in normal mode", None),
         (MODE, 2, "", "default mode, in which it serves no HTTPS"),

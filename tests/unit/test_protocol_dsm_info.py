@@ -1,6 +1,7 @@
 """INFO of a box's archive: what DSM writes is read, what is damaged is refused."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from distributor.clients.shell import checked_path
 from distributor.model.errors import ProtocolError
+from distributor.protocol.dsm_commands import Release, hook_paths, reload_steps
 from distributor.protocol.dsm_info import BoundService, parse_default, parse_info
 
 DSM6 = b"""{
@@ -84,6 +86,8 @@ def test_an_archive_may_be_empty() -> None:
         (with_services(service(service="a/b")), "is no part of a path"),
         (with_services(service(service="a\nb")), "is no part of a path"),
         (with_services(service(service="")), "is no part of a path"),
+        (with_services(service(subscriber="--nginx=reload")), "is no part of a path"),
+        (b'{"-rf": {"services": []}}', "is no id"),
         (with_services(service(isPkg="false")), "no truth value"),
         (with_services({"subscriber": "system"}), "service"),
         (with_services(service(display_name="\ud800")), "cannot be read"),
@@ -128,3 +132,42 @@ def test_whatever_is_read_makes_paths_that_stay_below_their_folder(
         for bound in entry.services:
             assert bound.folder.startswith("/usr/syno/etc/certificate/")
             assert bound.folder.count("/") == 6
+
+
+# What a path or a command line could be led astray by, far more often than by chance.
+_ODD = st.text(alphabet="aZ9-./$`;|&<>*?'\"\\ \n\t\0\x7f\u2028\u00e9", max_size=6)
+
+
+@given(st.text() | _ODD, st.text() | _ODD, st.text() | _ODD, st.booleans())
+def test_whatever_is_read_is_a_word_of_a_command_and_none_of_its_options(
+    key: str, subscriber: str, name: str, is_package: bool
+) -> None:
+    told = {"subscriber": subscriber, "service": name, "isPkg": is_package}
+    try:
+        (entry,) = parse_info(json.dumps({key: {"services": [told]}}).encode())
+    except ProtocolError:
+        return
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", entry.id)
+    for path in (entry.folder, entry.services[0].folder, *hook_paths(entry.services)):
+        if checks(path):
+            assert path.startswith("/")
+            assert ".." not in path.split("/")
+    for release in RELEASES:
+        for hooks in (set(hook_paths(entry.services)), set[str]()):
+            for step in reload_steps(release, entry.services, hooks=hooks, packages=True):
+                for command in (step.command, step.only_if or ()):
+                    own = [word for word in command if word.startswith("-")]
+                    assert set(own) <= OPTIONS
+                    assert all(ord(char) >= 32 for word in command for char in word)
+
+
+OPTIONS = {"--gen-all", "--nginx=reload", "--get-nginx-mod", "--reload", "--status"}
+RELEASES: tuple[Release, ...] = ("dsm6", "dsm7")
+
+
+def checks(path: str) -> bool:
+    """Whether a path is let into a command; what is not ends the delivery before it begins."""
+    try:
+        return checked_path(path) == path
+    except ProtocolError:
+        return False

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from distributor.delivery import Visit, deliver, observe
-from distributor.model.bundle import Bundle, fingerprint
+from distributor.model.bundle import Bundle, fingerprint, spki_fingerprint
 from distributor.model.errors import (
     Expired,
     Revoked,
@@ -226,7 +226,7 @@ def _revoked(bench: Bench) -> None:
 
 
 def _compromised(bench: Bench) -> None:
-    bench.compromised = (OLD.private_key_pem,)
+    bench.compromised = frozenset({spki_fingerprint(OLD.leaf)})
 
 
 @pytest.mark.parametrize("forbid", [_revoked, _compromised])

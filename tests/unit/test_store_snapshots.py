@@ -93,6 +93,23 @@ def test_a_stored_version_that_cannot_be_read_is_a_pair_less_and_no_error(store:
     assert kept.pairs == {}
 
 
+@pytest.mark.parametrize("damage", ["sha256:**/..**", "../../../etc", "/", "[", "*", "", "\0"])
+def test_a_damaged_word_of_what_is_stored_is_a_pair_less_and_no_error(
+    store: Store, damage: str
+) -> None:
+    held = issue()
+    store.bundles.save("home", held, ca="", now=NOW)
+    store.snapshots.save(snapshot(home=held))
+    [path] = (store.folder / "snapshots").rglob("stored")
+    path.write_text(damage)
+
+    kept = store.snapshots.last("attic")
+
+    assert kept is not None
+    assert kept.pairs == {}
+    assert store.snapshots.leaves()
+
+
 def test_that_it_is_being_undone_is_noted_in_the_newest_alone(store: Store) -> None:
     older, newer = snapshot(), snapshot(taken=NOW + DAY)
     store.snapshots.mark("attic", undoing=True)  # there is none yet

@@ -1,14 +1,23 @@
 """What the files of a box tell, and what of a plan files can do. Pure: no box is there."""
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from distributor.model.endpoints import Served
 from distributor.model.errors import ProtocolError, StalePlan, Unsupported
-from distributor.model.hosts import Delivery, Host, PlainSecret, SshAccess
+from distributor.model.hosts import (
+    Delivery,
+    Endpoint,
+    Host,
+    PlainSecret,
+    SocketAddress,
+    SshAccess,
+)
 from distributor.model.plan import Plan, make_plan
 from distributor.model.secret import Secret
 from distributor.model.state import (
@@ -22,6 +31,7 @@ from distributor.model.state import (
     MODE,
     NAMES,
     OWNER,
+    RELOAD_OWED,
     SELF_SIGNED,
     UNREADABLE,
     UPLOADED,
@@ -40,6 +50,7 @@ from distributor.protocol.dsm_info import ARCHIVE
 from distributor.protocol.dsm_survey import SeenFile, Survey
 from distributor.targets.diskstation_wanted import wanted_state
 from distributor.targets.dsm_files import (
+    heals,
     holds,
     new_files,
     notes_on,
@@ -47,7 +58,7 @@ from distributor.targets.dsm_files import (
     require_files_do,
     touched,
 )
-from distributor.targets.dsm_tree import Tree, observed_state, tree_of
+from distributor.targets.dsm_tree import Tree, observed_state, owed_in, tree_of
 from tests.certs import DAY, NOW, Issued, authority, hierarchy
 from tests.contract.scenarios import bundle_of
 
@@ -73,6 +84,8 @@ class Box:
         self.contents: dict[str, bytes | None] = {}
         self.keys: dict[str, bytes | None] = {}
         self.default: bytes | None = b"3xTgtK\n"
+        self.layer: dict[str, tuple[str | None, ...]] = {}
+        self.owed: set[str] = set()
         self.info: dict[str, Any] = {
             "3xTgtK": {
                 "desc": "home",
@@ -115,16 +128,42 @@ class Box:
             folders=self.folders,
             contents=self.contents,
             public_keys=self.keys,
+            layer=self.layer,
+            owed=frozenset(self.owed),
         )
         return tree_of(survey, takes_unnamed=takes_unnamed)
 
-    def state(self) -> State:
-        return observed_state(self.tree(), ())
+    def publish(self, name: str, pair: Issued | None) -> None:
+        """Let the web server read that from its own layer; None for what is no certificate."""
+        content = b"nonsense" if pair is None else pair.fullchain_pem
+        digest = sha256(content).hexdigest()
+        self.contents[digest] = content
+        self.layer[f"{LAYER}/{name}"] = (digest,)
 
-    def plan(self, *deliveries: Delivery) -> Plan:
+    def brought(self) -> None:
+        """Hold the new pair everywhere."""
+        for folder in self.tree().copies(self.tree().entries[0]):
+            self.put(folder.path, NEW)
+
+    def state(self, *served: Served) -> State:
+        return observed_state(self.tree(), served)
+
+    def plan(self, *deliveries: Delivery, served: Sequence[Served] = ()) -> Plan:
         certificate = bundle_of(NEW).certificate("home")
         wanted = wanted_state(host(*deliveries), {"home": certificate}, with_keys=True)
-        return make_plan("cellar", self.state(), wanted, (certificate,))
+        return make_plan("cellar", self.state(*served), wanted, (certificate,))
+
+
+def shown(pair: Issued, *, server_name: str | None = None, service: str | None = None) -> Served:
+    return Served(
+        endpoint=Endpoint(
+            address=SocketAddress("192.0.2.1", 443),
+            certificate="home",
+            server_name=server_name,
+            service=service,
+        ),
+        certificate=bundle_of(pair).certificate("home"),
+    )
 
 
 def host(*deliveries: Delivery) -> Host:
@@ -248,7 +287,7 @@ def test_a_folder_that_info_does_not_name_goes_with_the_one_entry_that_holds_its
     assert next(iter(tree.copies(home))).path == VHOST
     assert box.state().get(Address("file", VHOST), CERTIFICATE) == HOME
     assert tree.unnamed(other) == ()
-    (note,) = notes_on(box.plan(), tree, packages=True)
+    note, _ = notes_on(box.plan(), tree, packages=True)
     assert note.startswith(f"{VHOST} holds the same certificate")
     box.put(VHOST, OTHER)
     assert box.tree().unnamed(home) == ()
@@ -345,8 +384,90 @@ def test_what_a_plan_can_do_by_files_is_not_refused() -> None:
 
 
 def test_packages_that_are_kept_are_named() -> None:
-    (note,) = notes_on(Box().plan(), Box().tree(), packages=False)
-    assert note.startswith("SynologyDrive/SynologyDrive go on with the old certificate")
+    notes = list(notes_on(Box().plan(), Box().tree(), packages=False))
+    assert notes[1].startswith("SynologyDrive/SynologyDrive go on with the old certificate")
+
+
+def test_a_service_that_info_names_and_that_has_no_folder_is_named() -> None:
+    (note,) = notes_on(Box().plan(), Box().tree(), packages=True)
+    assert note == (
+        "ReplicationService/snapshot_receiver has no files in "
+        f"{PACKAGES}/ReplicationService/snapshot_receiver, so that there is nothing to replace "
+        "for it"
+    )
+
+
+def test_what_the_web_server_s_own_layer_holds_counts_as_served() -> None:
+    box = Box()
+    box.brought()
+    box.publish("system_default", NEW)
+    assert box.plan().is_noop
+    box.publish("system_default", OLD)
+    (change,) = box.plan().changes
+    assert (change.address, change.fact) == (HOME, LEAF)
+    assert set(_leaves(change.before)) == {leaf(OLD), leaf(NEW)}
+    box.publish("system_default", None)
+    assert not box.plan().is_noop
+
+
+def test_what_the_layer_has_of_other_services_says_nothing() -> None:
+    box = Box()
+    box.brought()
+    for name in ("SynologyDrive_SynologyDrive", "system_quickconnect", "ReverseProxy_gone"):
+        box.publish(name, OLD)
+    assert box.plan().is_noop
+
+
+def test_a_folder_that_info_does_not_name_has_its_layer_too() -> None:
+    box = Box()
+    box.put(VHOST, OLD)
+    box.brought()
+    assert box.plan().is_noop
+    box.publish("WebStation_vhost_x", OLD)
+    assert not box.plan().is_noop
+
+
+def test_a_reload_that_is_owed_is_a_change_that_the_plan_shows() -> None:
+    box = Box()
+    box.brought()
+    box.owed = {"8ec29f37", "gone00"}
+    assert box.plan().is_noop
+    box.owed = {"3xTgtK"}
+    plan = box.plan()
+    (change,) = plan.changes
+    assert (change.address, change.before, change.after) == (
+        HOME,
+        (leaf(NEW), RELOAD_OWED),
+        leaf(NEW),
+    )
+    assert owed_in(plan.observed) == {"3xTgtK"}
+    assert any("cut off" in note for note in notes_on(plan, box.tree(), packages=True))
+    assert heals(plan, box.tree())
+
+
+def test_what_no_server_can_start_with_heals() -> None:
+    box = Box()
+    assert not heals(box.plan(), box.tree())
+    box.file(f"{SYSTEM}/system/default", "privkey.pem", b"nonsense")
+    assert heals(box.plan(), box.tree())
+    box.put(f"{SYSTEM}/system/default", OTHER)  # one pair, sound by itself
+    assert not heals(box.plan(), box.tree())
+    half = box.folders[f"{SYSTEM}/system/default"]
+    half["cert.pem"] = box.folders[f"{ARCHIVE}/3xTgtK"]["cert.pem"]
+    assert heals(box.plan(), box.tree())
+
+
+def test_a_port_of_no_known_service_that_shows_what_no_file_holds_was_not_told() -> None:
+    box = Box()
+    box.brought()
+    assert box.plan(served=[shown(NEW)]).is_noop
+    assert not box.plan(served=[shown(OLD)]).is_noop
+    assert not box.plan(served=[shown(OLD, server_name="nas.example.test")]).is_noop
+    assert box.plan(served=[shown(OTHER)]).is_noop  # a file holds it: it is another entry's
+    assert box.plan(served=[shown(ISSUER.issue(["elsewhere.test"]))]).is_noop
+    box.info["8ec29f37"]["desc"] = "twin"
+    box.put(f"{ARCHIVE}/8ec29f37", NEW)
+    assert box.plan(Delivery(certificate="home", id="3xTgtK"), served=[shown(OLD)]).is_noop
 
 
 def test_a_plan_is_stale_once_a_service_came_or_a_copy_changed() -> None:
@@ -362,6 +483,28 @@ def test_a_plan_is_stale_once_a_service_came_or_a_copy_changed() -> None:
         require_as_planned(plan, box.state())
 
 
+def test_a_plan_is_stale_once_an_entry_that_nobody_uses_changed() -> None:
+    box = Box()
+    box.info["3xTgtK"]["services"] = []
+    plan = box.plan()
+    require_as_planned(plan, box.state())
+    box.put(f"{ARCHIVE}/3xTgtK", OTHER)
+    with pytest.raises(StalePlan, match="holds something else"):
+        require_as_planned(plan, box.state())
+    box.info.pop("3xTgtK")
+    with pytest.raises(StalePlan, match="holds something else"):
+        require_as_planned(plan, box.state())
+
+
+def test_a_port_that_was_not_told_does_not_make_a_plan_stale() -> None:
+    box = Box()
+    served = shown(OLD, service="system/default")
+    box.brought()
+    plan = box.plan(served=[served])
+    assert not plan.is_noop
+    require_as_planned(plan, box.state(served))
+
+
 @pytest.mark.parametrize(
     ("there", "info", "hint"),
     [
@@ -372,10 +515,37 @@ def test_a_plan_is_stale_once_a_service_came_or_a_copy_changed() -> None:
     ],
 )
 def test_an_unknown_box_is_refused(there: frozenset[str], info: bytes | None, hint: str) -> None:
-    survey = Survey(there=there, info=info, default=None, folders={}, contents={}, public_keys={})
+    survey = Survey(
+        there=there,
+        info=info,
+        default=None,
+        folders={},
+        contents={},
+        public_keys={},
+        layer={},
+        owed=frozenset(),
+    )
     with pytest.raises(ProtocolError, match="of no DSM that is known here") as caught:
         tree_of(survey, takes_unnamed=True)
     assert hint in (caught.value.hint or "")
+
+
+def test_what_an_unknown_box_has_is_shown_as_text() -> None:
+    there = frozenset({"/usr/\x1b[31m", "/usr/\u202e"} | {f"/{number}" for number in range(9999)})
+    survey = Survey(
+        there=there,
+        info=None,
+        default=None,
+        folders={},
+        contents={},
+        public_keys={},
+        layer={},
+        owed=frozenset(),
+    )
+    with pytest.raises(ProtocolError) as caught:
+        tree_of(survey, takes_unnamed=True)
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 500
 
 
 def _leaves(found: object) -> tuple[str, ...]:

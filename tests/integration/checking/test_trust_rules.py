@@ -28,7 +28,7 @@ from distributor.model.state import CERTIFICATE, LEAF, Address, State
 from distributor.model.trust import Trust
 from distributor.obtaining import Obtained
 from distributor.store import Store
-from distributor.wiring import HostTools
+from distributor.wiring.targets import HostTools
 from tests.certs import Authority, hierarchy, pem
 from tests.integration.checking.commands import ROOT
 from tests.integration.checking.conftest import Lab

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from distributor.checking.online import check_online
+from distributor.clients import web
 from distributor.clients.http import PinnedHttp
 from distributor.clients.web import LIMIT, front, plain_answer
 from distributor.inventory import load
@@ -23,7 +24,8 @@ from distributor.model.trust import Trust
 from distributor.model.web import PlainAnswer
 from distributor.store import Store
 from distributor.targets.contract import Target
-from distributor.wiring import CheckTools, Workshop
+from distributor.wiring import Workshop
+from distributor.wiring.checks import CheckTools
 from tests.integration.checking.conftest import Lab
 
 DOMAIN = "nas.example.test"
@@ -150,6 +152,23 @@ def test_one_name_of_a_pinned_port_is_asked_for_and_the_clock_compared(tmp_path:
     assert own.skew == timedelta(hours=1)
 
 
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Wed, 21 Oct 99999999999999999999 07:28:00 GMT",
+        "Wed, 21 Oct 2026 99999999999999999999:28:00 GMT",
+        "Wed, 21 Oct 2026 07:28:00 +99999999999999999999",
+        "Wed, 21 Oct 2026 07:28:00 +9999",
+        "Wed, 21 Oct 2026 07:28:00",
+        "9" * 5000,
+        "soon",
+        "",
+    ],
+)
+def test_a_date_that_is_none_tells_nothing_of_the_clock(date: str) -> None:
+    assert web._skew(date, NOW) is None
+
+
 def test_the_plain_port_of_a_usual_box_is_asked(make_lab: Callable[[int], Lab]) -> None:
     lab = make_lab(1)
     box = lab.range.boxes["attic"]
@@ -205,7 +224,7 @@ def test_once_stopped_nothing_is_begun(make_lab: Callable[[int], Lab]) -> None:
     lab = make_lab(1)
     inventory, stop = load(lab.range.inventory), threading.Event()
     stop.set()
-    tools = Workshop(inventory, Store(lab.range.state), stop).check_tools()
+    tools = CheckTools(Workshop(inventory, Store(lab.range.state), stop))
     updates = lab.nameserver.updates
     assert check_online(inventory, {}, tools, lambda _what, _text: None, stop) == ()
     assert lab.range.boxes["attic"].logins == 0

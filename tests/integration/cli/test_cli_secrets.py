@@ -1,17 +1,17 @@
 """No secret is where somebody else could read it: the whole story, searched."""
 
-import contextlib
 import json
 import os
 import re
 import stat
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
+from typing import Protocol
 
 import pytest
 
@@ -32,6 +32,8 @@ class Watched:
 
     seen: set[str] = field(default_factory=set)
     children: set[int] = field(default_factory=set)
+    own: str = ""
+    """argv of the process itself."""
 
 
 @dataclass
@@ -58,39 +60,42 @@ def remembering() -> Iterator[Given]:
 
 
 @contextmanager
-def watching(process: int) -> Iterator[Watched]:
-    """Read argv and environment of all that a process starts, again and again."""
-    watched, over = Watched(), threading.Event()
+def watching(folder: Path) -> Iterator[tuple[list[str], Watched]]:
+    """Give what to put before a command, and what others could see of all that it starts.
 
-    def watch() -> None:
-        while not over.wait(0.02):
-            for child in _children(process):
-                with contextlib.suppress(OSError):  # it has ended
-                    argv, environment = _of(child, "cmdline"), _of(child, "environ")
-                    if argv in {"", _of(process, "cmdline")} or argv != _of(child, "cmdline"):
-                        continue  # it is about to become a program, and still looks like its parent
-                    watched.seen |= {argv, environment}
-                    watched.children.add(child)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield watched
-    finally:
-        over.set()
-        thread.join()
+    The kernel tells of each program that is run, however short it lives; what the command itself
+    was given stands apart. All of it is known once the context has ended.
+    """
+    watched, log = Watched(), folder / f"run-{token_hex(4)}.strace"
+    before = ["strace", "--seccomp-bpf", "-f", "-v", "-s", "65536", "-e", "trace=execve,execveat"]
+    yield [*before, "-o", str(log), "--"], watched
+    own, *others = [line for line in log.read_text().splitlines() if line.endswith(" = 0")]
+    watched.own = own.partition("], [")[0]
+    watched.seen |= set(others)
+    watched.children |= {int(line.split()[0]) for line in others}
 
 
-def _of(process: int, what: str) -> str:
-    return Path(f"/proc/{process}/{what}").read_text(errors="replace")
+class Runs(Protocol):
+    """Whatever has an inventory to run commands with."""
+
+    def command(self, *arguments: str) -> list[str]: ...
+
+    def child_environment(self) -> dict[str, str]: ...
 
 
-def _children(process: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):  # it may end at any time, also while it is looked at
-        for thread in Path(f"/proc/{process}/task").glob("*/children"):
-            found += map(int, thread.read_text().split())
-    return found + [deeper for child in found for deeper in _children(child)]
+def run_with(
+    house: Runs, before: Sequence[str], *arguments: str, seconds: float = CHILD_SECONDS
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the product as a child, with something put before it."""
+    return subprocess.run(
+        [*before, *house.command(*arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=house.child_environment(),
+        timeout=seconds,
+        check=False,
+    )
 
 
 def key_lines(state: Path) -> set[str]:
@@ -139,20 +144,10 @@ def tell(house: House, world: World, given: Given) -> Story:
 
     def do(*arguments: str, ends: int = 0) -> None:
         nonlocal started
-        child = subprocess.Popen(
-            house.command("-vv", "--log-file", str(log), *arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=house.child_environment(),
-        )
-        with child, watching(child.pid) as seen:
-            try:
-                started += Path(f"/proc/{child.pid}/cmdline").read_text()
-                out, err = child.communicate(timeout=CHILD_SECONDS)
-            finally:
-                child.kill()
+        with watching(house.folder) as (before, seen):
+            child = run_with(house, before, "-vv", "--log-file", str(log), *arguments)
+        out, err = child.stdout, child.stderr
+        started += seen.own
         assert child.returncode == ends, out + err
         number = len(texts) // 2
         texts[f"stdout {number}"], texts[f"stderr {number}"] = out, err

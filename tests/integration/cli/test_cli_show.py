@@ -366,6 +366,19 @@ def test_folders_of_lego_and_acme_sh_are_known(
     assert without_key(ran, issued)
 
 
+@pytest.mark.parametrize("rest", [{}, {"chain.pem": b"\n"}, {"privkey.pem": b""}])
+def test_an_empty_certificate_in_a_zip_or_folder_is_an_error(
+    tmp_path: Path, roots: Path, issued: Issued, rest: dict[str, bytes]
+) -> None:
+    content = {"cert.pem": b" \n", **rest}
+    for name, one in content.items():
+        write(tmp_path / "folder" / name, one)
+    for thing in (write(tmp_path / "a.zip", zipped(content)), tmp_path / "folder"):
+        ran, data = shown(thing, roots)
+        assert (ran.code, data.code) == (1, 1)
+        assert "cert.pem holds no certificate" in ran.err
+
+
 @pytest.mark.parametrize("content", [b"PK\x03\x04 no zip", zipped({"x.txt": b"x"})])
 def test_a_zip_without_a_certificate_is_an_error(tmp_path: Path, content: bytes) -> None:
     ran = run("show", str(write(tmp_path / "a.zip", content)))

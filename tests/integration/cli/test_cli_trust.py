@@ -120,7 +120,7 @@ def test_trust_prints_json_and_nothing_else(make_house: MakeHouse) -> None:
     ran = house.run("trust", "attic", "cellar", "--yes", "--json")
 
     assert ran.code == 1
-    assert (ran.report["version"], ran.report["exit"]) == (0, 1)
+    assert (ran.report["version"], ran.report["exit"]) == (1, 1)
     attic, cellar = ran.report["hosts"]
     assert (attic["name"], attic["leaf"], attic["pinned"]) == ("attic", leaf, True)
     assert attic["error"] is None
