@@ -409,7 +409,7 @@ def _steps(without: frozenset[str]) -> Mapping[str, str]:
 
 
 class DiskstationBySsh(SshKind):
-    ours = frozenset({"known1"})
+    ours: ClassVar[frozenset[str]] = frozenset({"known1"})
     never = _SSH_NEVER
     steps = _steps(_BY_DSM)
     release: ClassVar[Release]
@@ -433,7 +433,8 @@ class DiskstationBySsh(SshKind):
             start=box.restart_web,
             settle=partial(box.settle, 10.0),
         )
-        yield SshSubject(rig=rig, ours=self.ours, box=box, person=box.admin, web=web, middle=6)
+        ours = frozenset({*self.ours, *rig.along(self.ours)})
+        yield SshSubject(rig=rig, ours=ours, box=box, person=box.admin, web=web, middle=6)
 
 
 class Diskstation62(DiskstationBySsh):
