@@ -1,6 +1,7 @@
 """Files replaced together under a lock, by each shell that a host may have."""
 
 import os
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -269,12 +270,16 @@ def test_a_staged_file_is_closed_before_its_content_comes_in_a_folder_that_opens
     os.mkfifo(f"{own}/content")  # of which nothing comes
     line = f"content\t-\t-\t-\t-\t{cert}"
     words = shell.words(["/bin/sh", "-c", PLACE, "sh", str(len(line)), ".mark"])
-    with subprocess.Popen(words, cwd=own, env=shell.env, stdin=subprocess.PIPE) as run:
+    with subprocess.Popen(
+        words, cwd=own, env=shell.env, stdin=subprocess.PIPE, start_new_session=True
+    ) as run:
         assert run.stdin
-        run.stdin.write(line.encode())
-        run.stdin.close()
-        wait_for_mode(place / ".cert.pem.mark", 0o600)
-        run.kill()
+        try:
+            run.stdin.write(line.encode())
+            run.stdin.close()
+            wait_for_mode(place / ".cert.pem.mark", 0o600)
+        finally:
+            os.killpg(run.pid, signal.SIGKILL)  # also who waits for the content
 
 
 def test_what_a_cut_run_left_goes_first(shell: Local, own: str, place: Path) -> None:
