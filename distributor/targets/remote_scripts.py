@@ -139,8 +139,7 @@ command=$!
 watch=$!
 wait "$command"
 status=$?
-kill "$watch" 2>/dev/null
-if wait "$watch"; then echo '{OVER_WORDS}' >&2; exit {OVER}; fi
+if {{ kill "$watch"; wait "$watch"; }} 2>/dev/null; then echo '{OVER_WORDS}' >&2; exit {OVER}; fi
 exit "$status"
 """
 )
