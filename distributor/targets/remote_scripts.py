@@ -118,7 +118,7 @@ done
 )
 # Beside folder and holder: after how many seconds it is ended (or -), and where it is to run; the
 # rest is the command, which takes the place of this process or, if its time is bounded, is watched
-# by it and reads nothing.
+# by it and reads nothing. Who watches sleeps by the second, so that nothing stays long behind.
 WORK: Final = (
     _ENTER
     + _BORN
@@ -132,19 +132,14 @@ ln -sfn -- "$$ $(born "$$") $bound" work && cd -- "$where" || exit 1
 "$@" &
 command=$!
 (
-  nap=
-  trap '[ -z "$nap" ] || kill "$nap"; exit 1' TERM
-  sleep "$bound" &
-  nap=$!
-  wait "$nap"
+  while [ "$bound" -gt 0 ]; do sleep 1; bound=$((bound - 1)); done
   trap '' TERM
   ends "$command"
 ) >/dev/null 2>&1 &
 watch=$!
 wait "$command"
 status=$?
-kill "$watch" 2>/dev/null
-if wait "$watch"; then echo '{OVER_WORDS}' >&2; exit {OVER}; fi
+if {{ kill "$watch"; wait "$watch"; }} 2>/dev/null; then echo '{OVER_WORDS}' >&2; exit {OVER}; fi
 exit "$status"
 """
 )

@@ -228,6 +228,13 @@ def _key(bundle: Bundle) -> bytes:
 
 _TWO: Final = PemPaths(fullchain="full.pem", private_key="key.pem")
 _OLD_TWO: Final = {"full.pem": OLD.fullchain_pem, "key.pem": _key(OLD)}
+CHAIN_MADE: Final = FilesScenario(
+    name="a chain file that was not there is made beside a pair that is served",
+    placed=(ours(),),
+    paths=PemPaths(fullchain="full.pem", private_key="key.pem", chain="chain.pem"),
+    there=_OLD_TWO,
+    makes=1,
+)
 FILES_SCENARIOS: Final = (
     FilesScenario(name="files that are not there are made", placed=(), paths=_TWO, makes=2),
     FilesScenario(
@@ -255,13 +262,6 @@ FILES_SCENARIOS: Final = (
             mode="640",
         ),
         there={**_OLD_TWO, "leaf.pem": OLD.leaf_pem, "both.pem": NEW.fullchain_pem + _key(NEW)},
-        makes=1,
-    ),
-    FilesScenario(
-        name="a chain file that was not there is made beside a pair that is served",
-        placed=(ours(),),
-        paths=PemPaths(fullchain="full.pem", private_key="key.pem", chain="chain.pem"),
-        there=_OLD_TWO,
         makes=1,
     ),
     FilesScenario(

@@ -26,6 +26,7 @@ from distributor.targets import pem_set, remote_lock
 from tests.contract.delivering import Bench
 from tests.contract.router_ssh_rig import KEY_FILE, LEAF_FILE, SSL, router_ssh_rig
 from tests.contract.scenarios import (
+    CHAIN_MADE,
     FILES_SCENARIOS,
     ROUTER_CASES,
     FilesScenario,
@@ -40,9 +41,6 @@ from tests.e2e.ssh_box_tree import Item
 Kind = Literal["files", "router"]
 KINDS: tuple[Kind, ...] = ("files", "router")
 PAIR = next(one for one in FILES_SCENARIOS if one.name == "fullchain and key are replaced")
-CHAIN_MADE = next(
-    one for one in FILES_SCENARIOS if one.name.startswith("a chain file that was not")
-)
 ONE = next(
     one for one in ROUTER_CASES.scenarios if one.name == "an imported certificate is replaced"
 )
