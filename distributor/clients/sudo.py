@@ -45,6 +45,7 @@ class RootBySudo:
         self._source: Callable[[], Secret] | None = account.sudo_password or account.password
         self._given: Secret | None = None
         self._way: Sudo | None = None
+        self._refusal: AuthRefused | None = None
 
     def way(self, attempt: Callable[[Sudo], Dialogue]) -> Sudo:
         """Return how sudo is called; `attempt` tells what sudo made of a command that way.
@@ -52,6 +53,8 @@ class RootBySudo:
         Raises AuthRefused when it lets nobody in, or these words were refused before;
         DeviceRefused when it runs nothing else; SecretError when there is no password to be had.
         """
+        if self._refusal is not None:
+            raise self._refusal
         if self._way is not None:
             return self._way
         if self._source is None:
@@ -91,6 +94,7 @@ class RootBySudo:
                 step="sudo",
             )
             self._account.refusals.note_refusal(self._name, self._given, error)
+            self._refusal = error  # one that was right when it was tried may be so no more
             return error
         if why in _HINTS:
             message, hint = _HINTS[why]
