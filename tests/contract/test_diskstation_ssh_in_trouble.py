@@ -23,6 +23,7 @@ from tests.contract.ssh_diskstation_box import OWN
 from tests.contract.ssh_diskstation_rig import SshDiskstationRig
 from tests.e2e.ssh_box import Fault
 from tests.e2e.ssh_box_tree import INFO, Item, Release
+from tests.e2e.sudo_tries import TRIES, count_sudo
 
 WITH_DRIVE = Scenario(
     name="one entry replaced that a package uses, too",
@@ -274,21 +275,12 @@ def test_a_wrong_password_for_sudo_is_said_once_and_nothing_is_changed(
 ) -> None:
     rig = make("dsm72", sudo_password="wrong")
     before, pam = rig.raw(), rig.box.read("/etc/pam.d/sudo")
-    count = b"#!/bin/sh\necho asked >>/run/sudo-asked\n"
-    rig.box.place(
-        Item(path="/opt/box/asked", content=count),
-        Item(path="/run/sudo-asked", content=b"", mode=0o600),
-        Item(
-            path="/etc/pam.d/sudo",
-            content=b"auth optional pam_exec.so quiet /opt/box/asked\n" + pam,
-            mode=0o644,
-        ),
-    )
+    count_sudo(rig.box)
     try:
         for message in ("sudo refuses the password", "not tried: it was refused"):
             with pytest.raises(AuthRefused, match=message):
                 bench(rig, monkeypatch).run()
-        assert rig.box.read("/run/sudo-asked") == b"asked\n"
+        assert rig.box.read(TRIES) == b"tried\n"
     finally:
         rig.box.place(Item(path="/etc/pam.d/sudo", content=pam, mode=0o644))
     assert rig.raw() == before

@@ -15,9 +15,8 @@ from tests.e2e.ssh_box_client import BoxOf, MakeBox
 from tests.e2e.ssh_box_people import Person
 from tests.e2e.ssh_box_tree import INFO, Item
 from tests.e2e.sshd import Sshd
+from tests.e2e.sudo_tries import TRIES, count_sudo
 from tests.integration.checking.commands import Ran, run
-
-TRIES = "/opt/box/sudo_tries"
 
 
 @dataclass
@@ -77,18 +76,6 @@ def found(ran: Ran, name: str, what: str = "findings") -> dict[str, Any]:
 
 def names(ran: Ran) -> list[str]:
     return [one["name"] for one in ran.report["findings"]]
-
-
-def count_sudo(box: SshBox) -> None:
-    """Let every password that sudo is given leave a mark; an end of input is none."""
-    counter = f'#!/bin/sh\ntr -d "\\0" | grep -q . && echo tried >>{TRIES}\n'
-    stack = box.read("/etc/pam.d/sudo").decode()
-    line = "auth optional pam_exec.so quiet seteuid expose_authtok /opt/box/count-sudo\n"
-    box.place(
-        Item(path="/opt/box/count-sudo", content=counter.encode(), mode=0o755),
-        Item(path="/etc/pam.d/sudo", content=(stack + line).encode(), mode=0o644),
-        Item(path=TRIES, content=b"", mode=0o600),
-    )
 
 
 def test_of_sound_devices_it_tells_what_they_are_and_changes_nothing(
