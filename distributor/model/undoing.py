@@ -162,9 +162,12 @@ class _Back:
             self.stale.append(f"{address} is not there any more")
             return
         planned = {**before, **self._then.after.facts[address]}
-        is_old = _holds(now, before) and now.get(KEY) == before.get(KEY)
+        if address in self._then.copied:  # of files owner and mode go back as well
+            is_old, is_told = _same(before, now), True
+        else:
+            is_old, is_told = _holds(now, before), not _holds(now, planned)
         is_new = not is_old and self._is_ours(address, now, before, planned)
-        if is_old and _holds(now, planned) and planned.get(KEY) == before.get(KEY):
+        if is_old and not is_told:
             self.stale.append(f"no endpoint shows what {address} holds")
         elif is_old:
             self._goal[address] = dict(before)

@@ -94,6 +94,17 @@ def test_files_go_back_however_many_of_them_were_replaced(replaced: set[Address]
     assert [(one.address, one.fact) for one in gone] == [(COMBINED, ENTRY)] * (COMBINED in replaced)
 
 
+def test_a_mode_alone_goes_back() -> None:
+    closed = {**BEFORE, PRIVATE: BEFORE[PRIVATE] | {MODE: "0640"}}
+    kept = after_change(BEFORE, closed)
+
+    undoing = undo(kept, State(closed), ())
+
+    assert undoing.snapshot.before == State(BEFORE)
+    assert undoing.snapshot.copied == (PRIVATE,)
+    assert undo(kept, State(BEFORE), ()).plan.is_noop
+
+
 @pytest.mark.parametrize("file", [FULL, PRIVATE, COMBINED])
 def test_a_file_that_somebody_replaced_since_stops_it(file: Address) -> None:
     now = {**AFTER, file: files(STRANGER, combined=True)[file]}
