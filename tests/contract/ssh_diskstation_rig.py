@@ -32,7 +32,7 @@ from tests.e2e import ssh_box_tree as tree
 
 Method = Literal["files", "synowebapi"]
 Login = Literal["password", "silent", "root"]
-_STEP = {"writes": 14, "requests": 20}
+_STEP = {"writes": 20, "requests": 30}
 """In part: how many writes or commands lie between two cuts."""
 _CHANGING = ("method=import", "method=set", "method=delete")
 

@@ -21,7 +21,7 @@ from tests.contract.target_laws import When
 from tests.e2e import ssh_box_tree as tree
 from tests.e2e.ssh_box_tree import Release
 
-EVERY = 1 if is_exhaustive() else 11
+EVERY = 1 if is_exhaustive() else 15
 """How many commands lie between two cuts."""
 UNPROVED = replace(REPLACED, name="one entry replaced that no endpoint proves", proved={})
 CERTIFICATES = ("/usr/syno/etc/certificate", "/usr/local/etc/certificate")
