@@ -121,7 +121,9 @@ def test_no_content_stays_behind_after_a_failure(
     with pytest.raises(DistributorError):
         rig.apply()
     left = {path for path in rig.box.files(OWN) if "/copies" not in path}
-    assert left <= {OWN, f"{OWN}/work"}
+    notes = {path for path in left if path.startswith(f"{OWN}/owed/")}
+    assert left <= {OWN, f"{OWN}/work", f"{OWN}/owed", *notes}
+    assert all(rig.box.read(note) == b"" for note in notes)  # that a reload is owed
     _require_private(rig)
 
 
